@@ -11,23 +11,12 @@ import (
 // Acks are the acknowledgements of clients for an event.
 type Acks struct {
 	// Values are the acknowledgements in the order of their arrival, in the form of Packet.Args; nil for one without a
-	// value.
+	// value. BindArgs converts them.
 	Values []any
 	// Expected is the number of clients, on the nodes that responded, that could acknowledge. Sockets that are no
 	// AckSockets do not count.
 	Expected int
 	backplane.Coverage
-}
-
-// Bind stores acknowledgement i in what dst points to, like Packet.Bind.
-func (a *Acks) Bind(i int, dst any) error {
-	if i < 0 || i >= len(a.Values) {
-		return &ArgumentError{Index: i, Err: errNoArgument}
-	}
-	if err := bindValue(dst, a.Values[i]); err != nil {
-		return &ArgumentError{Index: i, Err: err}
-	}
-	return nil
 }
 
 // EmitWithAck sends an event like Emit and collects the acknowledgements of the clients, until all have arrived or

@@ -34,7 +34,7 @@ func TestDateWithAck(t *testing.T) {
 		sockets = append(sockets, s)
 	}
 	for _, args := range [][]any{{when}, {when, []byte("binary")}} {
-		_, err := nodes[0].ns.EmitWithAck(t.Context(), "at", args...)
+		_, err := nodes[0].ns.All().EmitWithAck(t.Context(), "at", args...)
 		ok(t, err)
 		for i, s := range sockets {
 			var got time.Time
@@ -67,7 +67,7 @@ func TestEmitWithAck(t *testing.T) {
 			ID  string `json:"id"`
 			Got []int  `json:"got"`
 		}
-		ok(t, acks.Bind(i, &answer))
+		ok(t, adapter.BindArgs(acks.Values[i:], &answer))
 		assert.Equal(t, []int{7}, answer.Got, "got %+v", answer)
 		from = append(from, answer.ID)
 	}
@@ -75,12 +75,8 @@ func TestEmitWithAck(t *testing.T) {
 	require.Equal(t, []string{"empty", "s0", "s1", "s2"}, from, "acknowledgements")
 	assert.Equal(t, "question", mute.next(t).Event())
 	var arg *adapter.ArgumentError
-	for _, i := range []int{-1, 4} {
-		err := acks.Bind(i, new(any))
-		if assert.ErrorAs(t, err, &arg, "Bind %d", i) {
-			assert.Equal(t, i, arg.Index, "Bind %d", i)
-		}
-	}
+	require.ErrorAs(t, adapter.BindArgs(acks.Values, nil, nil, nil, nil, new(any)), &arg)
+	assert.Equal(t, 4, arg.Index)
 }
 
 func TestEmitWithAckInTime(t *testing.T) {
@@ -103,7 +99,7 @@ func TestEmitWithAckLocally(t *testing.T) {
 		nodes := fleet(t, 2, adapter.Options{Dialect: d})
 		nodes[0].addSocket(t, answering("a"))
 		nodes[1].addSocket(t, answering("b"))
-		acks, err := nodes[0].ns.Local().EmitWithAck(t.Context(), "x")
+		acks, err := nodes[0].ns.All().Local().EmitWithAck(t.Context(), "x")
 		ok(t, err)
 		assert.Equal(t, 1, acks.Expected)
 		assert.Len(t, acks.Values, 1)
@@ -113,7 +109,7 @@ func TestEmitWithAckLocally(t *testing.T) {
 func TestUnencodableAck(t *testing.T) {
 	nodes := fleet(t, 2, adapter.Options{})
 	nodes[1].addSocket(t, &talker{socket: newSocket("s"), answer: func(_ *adapter.Packet, ack func(args ...any)) { ack(func() {}) }})
-	acks, err := nodes[0].ns.EmitWithAck(t.Context(), "x")
+	acks, err := nodes[0].ns.All().EmitWithAck(t.Context(), "x")
 	ok(t, err)
 	require.Len(t, acks.Values, 1)
 	assert.Nil(t, acks.Values[0])
@@ -128,7 +124,7 @@ func TestUnencodableAck(t *testing.T) {
 func TestV5HasNoAcksAndServerEvents(t *testing.T) {
 	n := fleet(t, 1, adapter.Options{Dialect: adapter.V5})[0]
 	s := n.add(t, "s")
-	_, ackErr := n.ns.EmitWithAck(t.Context(), "x")
+	_, ackErr := n.ns.All().EmitWithAck(t.Context(), "x")
 	_, askErr := n.ns.ServerSideEmitWithAck(t.Context(), "x")
 	for what, err := range map[string]error{"EmitWithAck": ackErr, "ServerSideEmitWithAck": askErr, "ServerSideEmit": n.ns.ServerSideEmit(t.Context(), "x")} {
 		if assert.True(t, unsupported(err, what), "%s: %v", what, err) {

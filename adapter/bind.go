@@ -10,7 +10,9 @@ import (
 
 var errNoArgument = errors.New("there is no such argument")
 
-func bindAll(args, dst []any) error {
+// BindArgs stores arguments in what dst point to, by the rules of Packet.Bind: those of a ServerEvent, of a client's
+// event, decoded by encoding/json and with its binary attachments as []byte, or Acks.Values.
+func BindArgs(args []any, dst ...any) error {
 	for i, d := range dst {
 		if d == nil {
 			continue

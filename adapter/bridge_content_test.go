@@ -27,7 +27,7 @@ func TestBridgeExcept(t *testing.T) {
 		both, new := g.onBoth(t, adapter.Options{Bridge: &adapter.Bridge{}, RequestsTimeout: time.Second}), g.onV6(t)
 		time.Sleep(time.Second)
 		for i, except := range [][]string{nil, {"room"}, {"abcdefghij0123456789"}, {"room", "abcdefghij0123456789"}, nil} {
-			ok(t, new.ns.Except(except...).Emit(t.Context(), fmt.Sprint(i)))
+			ok(t, new.ns.All().Except(except...).Emit(t.Context(), fmt.Sprint(i)))
 		}
 		time.Sleep(10 * time.Second)
 		var got []string

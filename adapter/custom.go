@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime/debug"
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/internal/errorlog"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -24,25 +27,21 @@ type Reply struct {
 	Node string
 	// Data is JSON; nil if the response has no value.
 	Data json.RawMessage
-	// Err is the error of the other node's hook, a *RemoteError; nil if it succeeded.
-	Err error
+	// Err is the text of the error of the other node's hook; empty if it succeeded.
+	Err string
 }
 
-// Bind stores Data in what dst points to, like encoding/json; nothing if the response has no value. It returns Err if
-// that is set.
+// Bind stores Data in what dst points to, like encoding/json; nothing if the response has no value. If Err is set, it
+// returns an error with that text.
 func (r Reply) Bind(dst any) error {
-	if r.Err != nil || r.Data == nil {
-		return r.Err
+	switch {
+	case r.Err != "":
+		return fmt.Errorf("adapter: node %.100q: %s", r.Node, errorlog.Printable(r.Err, 1000))
+	case r.Data == nil:
+		return nil
 	}
 	return json.Unmarshal(r.Data, dst)
 }
-
-// RemoteError is the error of another node's callback.
-type RemoteError struct {
-	Node, Message string
-}
-
-func (e *RemoteError) Error() string { return "adapter: node " + e.Node + ": " + e.Message }
 
 // OnCustomRequest sets the hook for custom requests in this namespace, in place of Options.CustomHook. Nil restores
 // that.
@@ -73,10 +72,11 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	}
 	own := make(chan Reply, 1)
 	go func() { // ends with the hook, for which the call waits as long as it may take
-		var r Reply
-		r.Node = ns.server.uid
-		if r.Data, r.Err = ns.ownCustom(ctx, payload); r.Err != nil {
-			r.Data, r.Err = nil, &RemoteError{Node: r.Node, Message: r.Err.Error()}
+		r := Reply{Node: ns.server.uid}
+		if data, err := ns.ownCustom(ctx, payload); err != nil {
+			r.Err = err.Error()
+		} else {
+			r.Data = data
 		}
 		own <- r
 	}()
@@ -88,7 +88,7 @@ func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, err
 	if reply, ok := receive(ctx, own); ok {
 		out.List = append([]Reply{reply}, out.List...)
 	} else {
-		out.Missing = append(out.Missing, backplane.Missing{Node: ns.server.uid, Count: 1, Reason: backplane.ErrNoResponse})
+		out.Missing = append(out.Missing, observe.Missing{Node: ns.server.uid, Count: 1, Reason: backplane.ErrNoResponse})
 		var partial *backplane.PartialError
 		if errors.As(err, &partial) {
 			partial.Coverage = out.Coverage
@@ -115,17 +115,13 @@ func receive[T any](ctx context.Context, from <-chan T) (v T, ok bool) {
 }
 
 // replies converts the responses that the core collected.
-func replies(in *backplane.Replies) *Replies {
+func replies(in *backplane.Result[backplane.Reply]) *Replies {
 	if in == nil {
 		return nil
 	}
 	out := &Replies{Coverage: in.Coverage}
 	for _, r := range in.List {
-		reply := Reply{Node: r.Node, Data: r.Payload}
-		if r.Err != "" {
-			reply.Err = &RemoteError{Node: r.Node, Message: r.Err}
-		}
-		out.List = append(out.List, reply)
+		out.List = append(out.List, Reply{Node: r.Node, Data: r.Payload, Err: r.Err})
 	}
 	return out
 }

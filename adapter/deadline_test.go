@@ -46,7 +46,7 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 			return err
 		},
 		"FetchSockets, except": func(ctx context.Context, ns *adapter.Namespace) error {
-			_, err := ns.Except("x").FetchSockets(ctx)
+			_, err := ns.All().Except("x").FetchSockets(ctx)
 			return err
 		},
 		"Join":                      func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "far1", rooms...) },
@@ -55,10 +55,10 @@ func TestEveryOperationHasOneDeadline(t *testing.T) {
 		"RemoteJoin":                func(ctx context.Context, ns *adapter.Namespace) error { return ns.Join(ctx, "far1", "a") },
 		"RemoteLeave":               func(ctx context.Context, ns *adapter.Namespace) error { return ns.Leave(ctx, "far1", "a") },
 		"SocketsJoin": func(ctx context.Context, ns *adapter.Namespace) error {
-			return ns.Except("x").SocketsJoin(ctx, rooms...)
+			return ns.All().Except("x").SocketsJoin(ctx, rooms...)
 		},
 		"SocketsLeave": func(ctx context.Context, ns *adapter.Namespace) error {
-			return ns.Except("x").SocketsLeave(ctx, rooms...)
+			return ns.All().Except("x").SocketsLeave(ctx, rooms...)
 		},
 		"DisconnectSockets": func(ctx context.Context, ns *adapter.Namespace) error { return ns.All().DisconnectSockets(ctx, false) },
 		"Disconnect":        func(ctx context.Context, ns *adapter.Namespace) error { return ns.Disconnect(ctx, "far1", false) },

@@ -47,7 +47,7 @@ func (e *MixedFleetError) Error() string {
 	return fmt.Sprintf("adapter: %s refused among %d servers, %d of them of 7.1 or later: %s", e.Op, e.Total, e.Responding, e.Reason)
 }
 
-// ArgumentError reports which argument of an event could not be encoded, or which one Bind could not store.
+// ArgumentError reports which argument of an event could not be encoded, or which one Packet.Bind or BindArgs could not store.
 type ArgumentError struct {
 	// Index of the argument, from 0. The event's name does not count.
 	Index int

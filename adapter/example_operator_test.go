@@ -282,7 +282,7 @@ func ExampleServer_Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err = errors.Join(
-		chat.Local().DisconnectSockets(ctx, true),
+		chat.All().Local().DisconnectSockets(ctx, true),
 		server.Close(ctx),
 		b.Close(ctx),
 	)

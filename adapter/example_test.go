@@ -132,7 +132,7 @@ func ExampleNamespace_OnServerSideEmit() {
 
 	second.OnServerSideEmit("sum", func(_ context.Context, e *adapter.ServerEvent) {
 		var a, b int
-		if err := e.Bind(&a, &b); err != nil {
+		if err := adapter.BindArgs(e.Args, &a, &b); err != nil {
 			return
 		}
 		e.Ack(a + b)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/msgpack"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -18,11 +19,11 @@ type fleet interface {
 	emit(ctx context.Context, payload []byte, t wire.Selection, isID func(string) bool) error
 	broadcastAck(ctx context.Context, payload []byte, t wire.Selection, timeout time.Duration, on wire.AckFuncs) (*backplane.Acks, error)
 	// members lists sockets in no order; with detail, including their rooms and descriptions.
-	members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error)
+	members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Result[backplane.MemberInfo], error)
 	// count counts sockets, without a list where the servers can.
 	count(ctx context.Context, t wire.Selection) (*backplane.Count, error)
-	rooms(ctx context.Context) (*backplane.RoomList, error)
-	peers(ctx context.Context) (*backplane.Peers, error)
+	rooms(ctx context.Context) (*backplane.Result[string], error)
+	peers(ctx context.Context) (*observe.Peers, error)
 	// onSocket carries out an operation on one socket that is not local.
 	onSocket(ctx context.Context, f func(context.Context, *leg) error) error
 	// change carries out an operation on the selected sockets, local ones first.
@@ -31,12 +32,12 @@ type fleet interface {
 	joinable(rooms []string) error
 	// customAllowed ensures that a custom request crashes no server.
 	customAllowed(ctx context.Context) error
-	custom(ctx context.Context, payload []byte) (*backplane.Replies, error)
+	custom(ctx context.Context, payload []byte) (*backplane.Result[backplane.Reply], error)
 	// hasEvents refuses an operation if no dialect in use has events for servers.
 	hasEvents(operation string) error
 	checkServerEvent(payload []byte) error
 	event(ctx context.Context, payload []byte) error
-	eventAck(ctx context.Context, payload []byte) (*backplane.Replies, error)
+	eventAck(ctx context.Context, payload []byte) (*backplane.Result[backplane.Reply], error)
 }
 
 // onSelection carries out an operation on the sockets that a filter selects on a link, onSocket on one socket there.

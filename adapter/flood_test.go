@@ -61,7 +61,7 @@ func TestFloodOfGarbage(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				calls++
-				var d *backplane.DecodeError
+				var d *backplane.MessageError
 				if assert.ErrorAs(t, err, &d) {
 					reported += 1 + d.More
 				}
@@ -126,7 +126,7 @@ func TestForgedResponses(t *testing.T) {
 			here := newSocket("here")
 			require.NoError(t, pair[0].Add(t.Context(), here))
 			eventually(t, "both know each other", func() bool {
-				list, err := pair[0].FetchSockets(t.Context())
+				list, err := pair[0].All().FetchSockets(t.Context())
 				return err == nil && len(list.List) == 2
 			})
 			asker, victim := pair[0].Server(), pair[1].Server().UID()
@@ -148,7 +148,7 @@ func TestForgedResponses(t *testing.T) {
 			}
 			stray := func() uint64 { return asker.Stats().Links[0].StrayResponses }
 
-			_, err = pair[0].FetchSockets(t.Context())
+			_, err = pair[0].All().FetchSockets(t.Context())
 			require.NoError(t, err)
 			last := <-requests
 			for n := range 8 {
@@ -156,7 +156,7 @@ func TestForgedResponses(t *testing.T) {
 					publish(last, fmt.Sprint(i+n), victim, false, wire.MemberInfo{ID: "forged"})
 					publish(last, fmt.Sprint(last.ID[:len(last.ID)-1], i%10), victim, false, wire.MemberInfo{ID: "forged"})
 				}
-				list, err := pair[0].FetchSockets(t.Context())
+				list, err := pair[0].All().FetchSockets(t.Context())
 				require.NoError(t, err)
 				require.Len(t, list.List, 2)
 				assert.NotContains(t, []string{list.List[0].ID, list.List[1].ID}, "forged")
@@ -179,7 +179,7 @@ func TestForgedResponses(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					list, err = pair[0].FetchSockets(t.Context())
+					list, err = pair[0].All().FetchSockets(t.Context())
 				}()
 				r := <-requests
 				began := time.Now()
@@ -266,7 +266,7 @@ func TestLargeHandshakes(t *testing.T) {
 				eventually(t, "both know each other", func() bool { return pair[0].Join(t.Context(), "ordinary", "r") == nil })
 				stop := peakheap.Measure()
 				for range 3 {
-					list, err := pair[0].FetchSockets(t.Context())
+					list, err := pair[0].All().FetchSockets(t.Context())
 					require.NoError(t, err)
 					require.Len(t, list.List, 21)
 					for _, s := range list.List {

@@ -9,6 +9,7 @@ import (
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -121,10 +122,10 @@ func (l *leg) probe(ctx context.Context, k *foreign) {
 	}
 	misreads := l.codec.Misreads()
 	type answer struct {
-		list *backplane.Members
+		list *backplane.Result[backplane.MemberInfo]
 		err  error
 	}
-	ask := func(f func(context.Context, backplane.Target) (*backplane.Members, error)) <-chan answer {
+	ask := func(f func(context.Context, backplane.Target) (*backplane.Result[backplane.MemberInfo], error)) <-chan answer {
 		out := make(chan answer, 1)
 		go func() { // ends with ctx
 			var a answer
@@ -178,7 +179,7 @@ func (l *leg) probe(ctx context.Context, k *foreign) {
 var errChanging = errors.New("adapter: the number of foreign peers changed while they were probed")
 
 // responded returns how many foreign peers responded, of how many; false if their number is not certain.
-func responded(m *backplane.Members, err error) (n, all int, ok bool) {
+func responded(m *backplane.Result[backplane.MemberInfo], err error) (n, all int, ok bool) {
 	if m == nil {
 		return 0, 0, false
 	}
@@ -205,7 +206,7 @@ func whole(op wire.Op, f *backplane.Coverage, err error) error {
 	if f.Unconfirmed == 0 {
 		return err
 	}
-	f.Missing = append(f.Missing, backplane.Missing{Count: f.Unconfirmed, Reason: errDeaf})
+	f.Missing = append(f.Missing, observe.Missing{Count: f.Unconfirmed, Reason: errDeaf})
 	f.Unconfirmed = 0
 	reason := errDeaf
 	if e, ok := errors.AsType[*backplane.PartialError](err); ok {

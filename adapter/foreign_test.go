@@ -55,10 +55,10 @@ func TestExceptRoomsAmongOlderServers(t *testing.T) {
 				s.sockets[oldID] = append(s.sockets[oldID], names...)
 				s.mu.Unlock()
 				for i, room := range names {
-					ok(t, a.ns.Except(room).Emit(t.Context(), fmt.Sprint("all", i)))
+					ok(t, a.ns.All().Except(room).Emit(t.Context(), fmt.Sprint("all", i)))
 					ok(t, a.ns.To("y").Except("unknown", room).Emit(t.Context(), fmt.Sprint("y", i)))
 				}
-				ok(t, a.ns.Except(oldID).Emit(t.Context(), "id"))
+				ok(t, a.ns.All().Except(oldID).Emit(t.Context(), "id"))
 				ok(t, a.ns.Emit(t.Context(), "end"))
 				require.Equal(t, []string{"all1", "all2", "all3", "all4", "all5", "id"}, here.until(t, "end"), "here")
 				require.Equal(t, []string{"all1", "all2", "all3", "all4", "all5", "id"}, there.until(t, "end"), "there")
@@ -112,11 +112,11 @@ func TestExceptRoomsRefused(t *testing.T) {
 					n := newNode(t, bus, opts)
 					here := n.add(t, "here")
 					began := time.Now()
-					err := n.ns.Except("x").Emit(t.Context(), "no")
+					err := n.ns.All().Except("x").Emit(t.Context(), "no")
 					assert.ErrorIs(t, err, adapter.ErrUnresolved)
 					assert.ErrorContains(t, err, `["x"]`)
 					assert.LessOrEqual(t, time.Since(began), time.Second)
-					ok(t, n.ns.Except("here").Emit(t.Context(), "a local id"))
+					ok(t, n.ns.All().Except("here").Emit(t.Context(), "a local id"))
 					ok(t, n.ns.Emit(t.Context(), "end"))
 					require.Empty(t, here.until(t, "end"), "here")
 					time.Sleep(time.Second)
@@ -170,11 +170,11 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 				_, err = ns.ClientRooms(t.Context(), "local")
 				ok(t, err)
 				ok(t, ns.Join(t.Context(), "remote"))
-				ok(t, ns.Except("local").Emit(t.Context(), "id"))
-				ok(t, ns.Local().Except("x").Emit(t.Context(), "local"))
+				ok(t, ns.All().Except("local").Emit(t.Context(), "id"))
+				ok(t, ns.All().Local().Except("x").Emit(t.Context(), "local"))
 				assert.Zero(t, b.asked.Load()-before, "queries to the broker for what is local")
-				ns.Remove("local")                             // it has room for few packets
-				ok(t, ns.Except("x").Emit(t.Context(), "all")) // counts
+				ns.Remove("local")                                   // it has room for few packets
+				ok(t, ns.All().Except("x").Emit(t.Context(), "all")) // counts
 				before = b.asked.Load()
 				requests := func() (n int) {
 					for _, s := range all {
@@ -184,13 +184,13 @@ func TestExceptRoomsAmongNewerServersCostsNothing(t *testing.T) {
 				}
 				asked := requests()
 				for range 1000 {
-					ok(t, ns.Except("x").Emit(t.Context(), "all"))
+					ok(t, ns.All().Except("x").Emit(t.Context(), "all"))
 				}
 				assert.Zero(t, b.asked.Load()-before, "queries to the broker")
 				// 10 s: counted every 2 s, not probed.
 				for range 100 {
 					time.Sleep(100 * time.Millisecond)
-					ok(t, ns.Except("x").Emit(t.Context(), "all"))
+					ok(t, ns.All().Except("x").Emit(t.Context(), "all"))
 				}
 				assert.LessOrEqual(t, b.asked.Load()-before, int64(5*4), "queries to the broker in 10 s")
 				assert.Zero(t, requests()-asked, "requests to the servers")
@@ -214,25 +214,25 @@ func TestOlderServersAreNoticed(t *testing.T) {
 		bus := memorybroker.NewBus(nil)
 		newForeign(t, bus, "6.1", nil)
 		n := newNode(t, bus, adapter.Options{Heartbeat: time.Second, RequestsTimeout: time.Second})
-		ok(t, n.ns.Except("x").Emit(t.Context(), "before"))
+		ok(t, n.ns.All().Except("x").Emit(t.Context(), "before"))
 		s := newForeign(t, bus, "6.0", map[string][]string{oldID: {"x"}})
 		time.Sleep(2 * time.Second)
-		ok(t, n.ns.Except("x").Emit(t.Context(), "joined"))
-		ok(t, n.ns.Except("y").Emit(t.Context(), "other"))
+		ok(t, n.ns.All().Except("x").Emit(t.Context(), "joined"))
+		ok(t, n.ns.All().Except("y").Emit(t.Context(), "other"))
 		time.Sleep(time.Second)
 		assert.Equal(t, "other", s.events(oldID))
 		ok(t, s.broker.Close(t.Context()))
 		newForeign(t, bus, "6.1", nil)
 		time.Sleep(20 * time.Second)
-		ok(t, n.ns.Except("x").Emit(t.Context(), "before"))
+		ok(t, n.ns.All().Except("x").Emit(t.Context(), "before"))
 		ok(t, n.broker.Flush(t.Context()))
 		next := newForeign(t, bus, "6.1", nil)
 		time.Sleep(2 * time.Second)
-		ok(t, n.ns.Except("x").Emit(t.Context(), "before"))
+		ok(t, n.ns.All().Except("x").Emit(t.Context(), "before"))
 		ok(t, next.broker.Close(t.Context()))
 		s = newForeign(t, bus, "6.0", map[string][]string{oldID: {"x"}})
 		time.Sleep(20 * time.Second)
-		ok(t, n.ns.Except("x").Emit(t.Context(), "replaced"))
+		ok(t, n.ns.All().Except("x").Emit(t.Context(), "replaced"))
 		ok(t, n.ns.Emit(t.Context(), "end"))
 		time.Sleep(time.Second)
 		assert.Equal(t, "end", s.events(oldID))
@@ -255,7 +255,7 @@ func TestExceptRoomsDuringAnOutage(t *testing.T) {
 			memorytest.Cut(n.broker, errors.New("out"))
 			time.Sleep(3 * time.Second)
 			began := time.Now()
-			ok(t, n.ns.Except("x").Emit(t.Context(), "hello"))
+			ok(t, n.ns.All().Except("x").Emit(t.Context(), "hello"))
 			if here.next(t).Event() != "hello" || time.Since(began) > 0 {
 				t.Errorf("took %v", time.Since(began))
 			}
@@ -296,7 +296,7 @@ func TestQueriesAmongOlderServers(t *testing.T) {
 				clients, err := ns.All().Clients(ctx)
 				quick("Clients", err)
 				require.Equal(t, want, clients.IDs, "clients")
-				sockets, err := ns.FetchSockets(ctx)
+				sockets, err := ns.All().FetchSockets(ctx)
 				quick("FetchSockets", err)
 				require.Equal(t, want, ids(sockets.List), "sockets")
 				for _, remote := range sockets.List {
@@ -314,7 +314,7 @@ func TestQueriesAmongOlderServers(t *testing.T) {
 				require.Equal(t, []string{freeID}, ids(sockets.List), "sockets")
 				rooms, err := ns.AllRooms(ctx)
 				quick("AllRooms", err)
-				assert.Contains(t, rooms.Rooms, "y")
+				assert.Contains(t, rooms.List, "y")
 
 				quick("SocketsJoin", ns.To("x").Except("there").SocketsJoin(ctx, "a", "b"))
 				quick("SocketsLeave", ns.To("x").SocketsLeave(ctx, "b"))
@@ -361,7 +361,7 @@ func TestQueriesAmongDeafServers(t *testing.T) {
 		clients, err := n.ns.All().Clients(ctx)
 		missing("Clients", err)
 		require.Equal(t, []string{"newer"}, clients.IDs, "clients")
-		sockets, err := n.ns.FetchSockets(ctx)
+		sockets, err := n.ns.All().FetchSockets(ctx)
 		missing("FetchSockets", err)
 		require.Equal(t, []string{"newer"}, ids(sockets.List), "sockets")
 		require.NotNil(t, sockets.List[0].Rooms)
@@ -392,10 +392,10 @@ func TestBridgeSparesSocketsOfOlderServers(t *testing.T) {
 		from5, from8 := g.onV5(t), g.onV6(t)
 		time.Sleep(10 * time.Second)
 		for _, from := range []*node{from5, from8, n} {
-			ok(t, from.ns.Except("x").Emit(t.Context(), "x"))
-			ok(t, from.ns.Except("42", "y").Emit(t.Context(), "42"))
-			ok(t, from.ns.Except(oldID).Emit(t.Context(), "id"))
-			ok(t, from.ns.Except("y").Emit(t.Context(), "y"))
+			ok(t, from.ns.All().Except("x").Emit(t.Context(), "x"))
+			ok(t, from.ns.All().Except("42", "y").Emit(t.Context(), "42"))
+			ok(t, from.ns.All().Except(oldID).Emit(t.Context(), "id"))
+			ok(t, from.ns.All().Except("y").Emit(t.Context(), "y"))
 			time.Sleep(time.Second)
 		}
 		for _, s := range []*foreignServer{on5, on6} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -130,7 +131,7 @@ func aboutForeign(err error) error {
 }
 
 // unnamed counts the foreign peers in a list.
-func unnamed(list []backplane.Missing) (n int) {
+func unnamed(list []observe.Missing) (n int) {
 	for _, m := range list {
 		if m.Node == "" {
 			n += m.Count

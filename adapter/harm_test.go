@@ -183,7 +183,7 @@ func TestHarmOfNames(t *testing.T) {
 				if rooms := roomsOf(here, "here"); d == adapter.V5 && len(rooms) != 1 {
 					t.Errorf("a refused SocketsJoin put the socket into %v", rooms)
 				}
-				refused("local SocketsJoin", here.Local().SocketsJoin(t.Context(), name), false)
+				refused("local SocketsJoin", here.All().Local().SocketsJoin(t.Context(), name), false)
 				refused("local Join", here.Join(t.Context(), "here", name), false)
 				ok(t, here.Leave(t.Context(), "here", name))
 

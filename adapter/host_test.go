@@ -32,7 +32,7 @@ func TestRemoteSparesThisServerOnSeveralLinks(t *testing.T) {
 func remote(t *testing.T, here, there *node) {
 	a, b := here.add(t, "a", "red"), there.add(t, "b", "red")
 	ctx := t.Context()
-	to := here.ns.Remote().To("red")
+	to := here.ns.All().Remote().To("red")
 	require.NoError(t, to.Emit(ctx, "news"))
 	list, err := to.FetchSockets(ctx)
 	require.NoError(t, err)
@@ -43,7 +43,7 @@ func remote(t *testing.T, here, there *node) {
 	require.NoError(t, to.SocketsLeave(ctx, "red"))
 	require.Equal(t, []string{"a", "red"}, roomsOf(here.ns, "a"), "a's rooms")
 	require.Equal(t, []string{"b", "new"}, roomsOf(there.ns, "b"), "b's rooms")
-	require.NoError(t, here.ns.Remote().DisconnectSockets(ctx, true))
+	require.NoError(t, here.ns.All().Remote().DisconnectSockets(ctx, true))
 	require.True(t, <-b.ended)
 	require.NoError(t, here.ns.Emit(ctx, "end"))
 	require.Empty(t, a.until(t, "end"), "a")
@@ -80,13 +80,13 @@ func TestEmitWithAckFunc(t *testing.T) {
 
 	// Local sockets only: nothing is sent to other servers.
 	c.list = nil
-	_, err = nodes[0].ns.Local().EmitWithAckFunc(t.Context(), c.funcs(), "question")
+	_, err = nodes[0].ns.All().Local().EmitWithAckFunc(t.Context(), c.funcs(), "question")
 	require.NoError(t, err)
 	require.Equal(t, []string{"here: 1", "here: 1", "sent"}, c.list, "calls")
 
 	// An event that cannot be sent calls nothing.
 	c.list = nil
-	_, err = nodes[0].ns.Local().EmitWithAckFunc(t.Context(), c.funcs(), "question", func() {})
+	_, err = nodes[0].ns.All().Local().EmitWithAckFunc(t.Context(), c.funcs(), "question", func() {})
 	require.Error(t, err)
 	require.Empty(t, c.list)
 }

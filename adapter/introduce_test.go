@@ -58,10 +58,10 @@ func whole(t *testing.T, ns *adapter.Namespace, others ...int) {
 	own := ns.Len()
 	c, err := ns.All().Clients(ctx)
 	check("Clients", len(c.IDs)-own, c.Coverage, err)
-	s, err := ns.FetchSockets(ctx)
+	s, err := ns.All().FetchSockets(ctx)
 	check("FetchSockets", len(s.List)-own, s.Coverage, err)
 	r, err := ns.AllRooms(ctx)
-	check("AllRooms", len(r.Rooms)-own, r.Coverage, err)
+	check("AllRooms", len(r.List)-own, r.Coverage, err)
 	q, err := ns.CustomRequest(ctx, "x")
 	if q == nil { // it was refused
 		q = new(adapter.Replies)

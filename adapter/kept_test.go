@@ -108,7 +108,7 @@ func nothingKept(t *testing.T, open func() (broker.Broker, error)) {
 			must(here.Add(ctx, s))
 			must(there.Add(ctx, far))
 			must(eventuallyNil(ctx, func() error { return here.Join(ctx, far.id, "room") }))
-			_, err = here.FetchSockets(ctx)
+			_, err = here.All().FetchSockets(ctx)
 			must(err)
 			must(there.All().SocketsJoin(ctx, strings.Clone(large[:50])))
 			must(there.Emit(ctx, "hello", strings.Repeat("y", 100_000)))

@@ -14,6 +14,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -145,10 +146,10 @@ func TestEndlessResponse(t *testing.T) {
 		require.NoError(t, err)
 		memorytest.Freeze(b.broker) // its own response does not arrive first
 		defer memorytest.Thaw(b.broker)
-		list, err := a.ns.FetchSockets(t.Context())
+		list, err := a.ns.All().FetchSockets(t.Context())
 		<-sent
 		require.ErrorIs(t, err, backplane.ErrTooLarge)
-		assert.Equal(t, []backplane.Missing{{Node: b.UID(), Count: 1, Reason: backplane.ErrTooLarge}}, list.Missing)
+		assert.Equal(t, []observe.Missing{{Node: b.UID(), Count: 1, Reason: backplane.ErrTooLarge}}, list.Missing)
 		assert.Len(t, list.List, 4096)
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -57,7 +58,7 @@ func (l *leg) acks(ctx context.Context, payload []byte, t wire.Selection, timeou
 	return acks.(*backplane.Acks), err
 }
 
-func (l *leg) peers(ctx context.Context) (*backplane.Peers, error) { return l.ns.Peers(ctx) }
+func (l *leg) peers(ctx context.Context) (*observe.Peers, error) { return l.ns.Peers(ctx) }
 
 func (l *leg) onSocket(ctx context.Context, f func(context.Context, *leg) error) error {
 	return l.informed(ctx, f)
@@ -112,13 +113,13 @@ func (l *leg) checkServerEvent(payload []byte) error { return l.codec.CheckServe
 
 func (l *leg) event(ctx context.Context, payload []byte) error { return l.ns.Event(ctx, payload) }
 
-func (l *leg) eventAck(ctx context.Context, payload []byte) (*backplane.Replies, error) {
+func (l *leg) eventAck(ctx context.Context, payload []byte) (*backplane.Result[backplane.Reply], error) {
 	return l.ns.EventAck(ctx, payload)
 }
 
 // custom sends a custom request. In dialect v5 it checks the number of servers directly before publishing. If that
 // differs from the number found to be v5, the request is refused, and the servers are checked again.
-func (l *leg) custom(ctx context.Context, payload []byte) (*backplane.Replies, error) {
+func (l *leg) custom(ctx context.Context, payload []byte) (*backplane.Result[backplane.Reply], error) {
 	for tries := 1; ; tries++ {
 		out, err := l.ns.Request(ctx, payload)
 		var mixed *MixedFleetError
@@ -132,7 +133,7 @@ func (l *leg) custom(ctx context.Context, payload []byte) (*backplane.Replies, e
 }
 
 // members lists sockets on one link, in the form of its dialect.
-func (l *leg) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
+func (l *leg) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Result[backplane.MemberInfo], error) {
 	plain := l.ns.Members
 	if detail {
 		plain = l.ns.MembersDetail
@@ -187,7 +188,7 @@ func (l *leg) count(ctx context.Context, t wire.Selection) (*backplane.Count, er
 }
 
 // rooms lists the rooms on one link.
-func (l *leg) rooms(ctx context.Context) (*backplane.RoomList, error) {
+func (l *leg) rooms(ctx context.Context) (*backplane.Result[string], error) {
 	if l.dialect == V5 {
 		return l.ns.AllRooms(ctx)
 	}

@@ -192,9 +192,9 @@ func TestQueriesOverLinks(t *testing.T) {
 
 	rooms, err := ns.AllRooms(ctx)
 	ok(t, err)
-	require.Equal(t, []string{"b0", "b1", "new", "old", "only new", "only old", "x"}, rooms.Rooms, "rooms")
+	require.Equal(t, []string{"b0", "b1", "new", "old", "only new", "only old", "x"}, rooms.List, "rooms")
 
-	sockets, err := ns.Except("b0").FetchSockets(ctx)
+	sockets, err := ns.All().Except("b0").FetchSockets(ctx)
 	ok(t, err)
 	require.Equal(t, []string{"b1", "new", "old"}, ids(sockets.List), "sockets")
 	assert.Equal(t, "1", string(sockets.List[0].Data), "b1's data")
@@ -293,7 +293,7 @@ func TestAcksOverLinks(t *testing.T) {
 	for _, n := range []*node{both[0], both[1], new, old} {
 		n.addSocket(t, answering("s"+n.UID()))
 	}
-	acks, err := both[0].ns.EmitWithAck(t.Context(), "x")
+	acks, err := both[0].ns.All().EmitWithAck(t.Context(), "x")
 	ok(t, err)
 	assert.Equal(t, 3, acks.Expected)
 	require.Len(t, acks.Values, 3)
@@ -345,7 +345,7 @@ func TestTwoLinksOfOneGeneration(t *testing.T) {
 	}
 	const rounds = 10
 	for range rounds {
-		acks, err := nodes[1].ns.EmitWithAck(t.Context(), "question")
+		acks, err := nodes[1].ns.All().EmitWithAck(t.Context(), "question")
 		ok(t, err)
 		require.Equal(t, 4, acks.Expected)
 		require.Len(t, acks.Values, 4)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -14,9 +15,9 @@ import (
 // sent as usual, and with it a request that 6.0 understands.
 
 // membersOld lists sockets among old peers: the sockets that only request 0 lists are added, without rooms.
-func (l *leg) membersOld(ctx context.Context, t wire.Selection, plain func(context.Context, backplane.Target) (*backplane.Members, error)) (*backplane.Members, error) {
+func (l *leg) membersOld(ctx context.Context, t wire.Selection, plain func(context.Context, backplane.Target) (*backplane.Result[backplane.MemberInfo], error)) (*backplane.Result[backplane.MemberInfo], error) {
 	type answer struct {
-		m   *backplane.Members
+		m   *backplane.Result[backplane.MemberInfo]
 		err error
 	}
 	got := multilink.Each([]bool{true, false}, func(newer bool) (a answer) {
@@ -50,7 +51,7 @@ func (l *leg) membersOld(ctx context.Context, t wire.Selection, plain func(conte
 		f.Foreign = max(all.Foreign-missing, 0)
 	} else {
 		f.Foreign = all.Foreign
-		f.Missing = slices.DeleteFunc(f.Missing, func(m backplane.Missing) bool { return m.Node == "" })
+		f.Missing = slices.DeleteFunc(f.Missing, func(m observe.Missing) bool { return m.Node == "" })
 		for _, m := range all.Missing {
 			if m.Node == "" {
 				f.Missing = append(f.Missing, m)
@@ -121,7 +122,7 @@ func (l *leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSel
 	}
 	if k.deaf > 0 {
 		f.Unconfirmed = max(f.Unconfirmed-k.deaf, 0)
-		f.Missing = append(f.Missing, backplane.Missing{Count: k.deaf, Reason: errDeaf})
+		f.Missing = append(f.Missing, observe.Missing{Count: k.deaf, Reason: errDeaf})
 		if failed == nil {
 			failed = errDeaf
 		}
@@ -131,7 +132,7 @@ func (l *leg) onAll(ctx context.Context, op wire.Op, t wire.Selection, all onSel
 	}
 	if e, ok := errors.AsType[*backplane.PartialError](failed); ok {
 		failed = e.Err
-		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Coverage.Missing), func(m backplane.Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
+		f.Missing = append(f.Missing, slices.DeleteFunc(slices.Clone(e.Coverage.Missing), func(m observe.Missing) bool { return m.Node != "" || m.Reason == errDeaf })...)
 	}
 	return f, wire.FromAdapter(&backplane.PartialError{Op: op.String(), Coverage: f, Err: failed})
 }

@@ -16,7 +16,7 @@ import (
 // is a small value: each method returns a changed copy, so an Operator may be kept, shared between goroutines and
 // extended.
 //
-// Make one with Namespace.All, To, Except, Local or Remote, or with Emitter.All or To.
+// Make one with All or To of a Namespace or an Emitter: ns.All().Local(), ns.To("room").Volatile().
 //
 // To broadcast from a socket to all others, exclude its id: ns.To("room").Except(id).
 type Operator struct {
@@ -192,26 +192,7 @@ func (ns *Namespace) All() Operator { return Operator{ns: ns} }
 // To selects sockets in any of the rooms; see Operator.To.
 func (ns *Namespace) To(rooms ...string) Operator { return Operator{ns: ns}.To(rooms...) }
 
-// Except selects all sockets except those in any of the rooms.
-func (ns *Namespace) Except(rooms ...string) Operator { return Operator{ns: ns}.Except(rooms...) }
-
-// Local selects the sockets of this server.
-func (ns *Namespace) Local() Operator { return Operator{ns: ns}.Local() }
-
-// Remote selects the sockets of all other servers.
-func (ns *Namespace) Remote() Operator { return Operator{ns: ns}.Remote() }
-
 // Emit sends an event to all sockets; see Operator.Emit.
 func (ns *Namespace) Emit(ctx context.Context, event string, args ...any) error {
 	return Operator{ns: ns}.Emit(ctx, event, args...)
-}
-
-// EmitWithAck sends an event to all sockets; see Operator.EmitWithAck.
-func (ns *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) (*Acks, error) {
-	return Operator{ns: ns}.EmitWithAck(ctx, event, args...)
-}
-
-// FetchSockets returns all sockets; see Operator.FetchSockets.
-func (ns *Namespace) FetchSockets(ctx context.Context) (*Sockets, error) {
-	return Operator{ns: ns}.FetchSockets(ctx)
 }

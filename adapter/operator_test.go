@@ -28,8 +28,8 @@ func TestEmitReachesTheSelected(t *testing.T) {
 			{"in blue", nodes[0].ns.To("blue")},
 			{"red and blue", red.To("blue")},
 			{"red but b", red.Except("b")},
-			{"all but blue", nodes[0].ns.Except("blue")},
-			{"here", nodes[0].ns.Local()},
+			{"all but blue", nodes[0].ns.All().Except("blue")},
+			{"here", nodes[0].ns.All().Local()},
 			{"own id", nodes[0].ns.To("c")},
 		} {
 			ok(t, step.op.Emit(ctx, step.event))
@@ -53,7 +53,7 @@ func TestOperatorsDoNotShareMemory(t *testing.T) {
 	ok(t, toA.Emit(t.Context(), "for a"))
 	ok(t, toB.Emit(t.Context(), "for b"))
 	ok(t, base.Emit(t.Context(), "for no socket"))
-	spare := n.ns.Except("u", "v").Except("w").Except("x", "y")
+	spare := n.ns.All().Except("u", "v").Except("w").Except("x", "y")
 	exceptA, exceptB := spare.Except("a"), spare.Except("b")
 	ok(t, exceptB.Emit(t.Context(), "not b"))
 	ok(t, exceptA.Emit(t.Context(), "not a"))
@@ -146,7 +146,7 @@ func TestBadEmits(t *testing.T) {
 	err := n.ns.Emit(ctx, "x", 1, func() {})
 	require.ErrorAs(t, err, &arg)
 	assert.Equal(t, 1, arg.Index, "function")
-	_, err = n.ns.EmitWithAck(ctx, "x", make(chan int))
+	_, err = n.ns.All().EmitWithAck(ctx, "x", make(chan int))
 	require.ErrorAs(t, err, &arg)
 	assert.Zero(t, arg.Index, "channel")
 	var name *backplane.NameError

@@ -90,7 +90,7 @@ func (p *Packet) Bind(dst ...any) error {
 	if v.err != nil {
 		return v.err
 	}
-	return bindAll(v.args, dst)
+	return BindArgs(v.args, dst...)
 }
 
 func (p *Packet) values() *decoded {

@@ -56,7 +56,3 @@ const (
 	frameAck       = '3'
 	frameBinaryAck = '6'
 )
-
-// BindArgs stores a client's arguments, decoded by encoding/json and with its binary attachments as []byte, in what
-// dst point to: see Packet.Bind.
-func BindArgs(args []any, dst ...any) error { return bindAll(args, dst) }

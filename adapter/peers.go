@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 // KnownPeers returns the other Go nodes that have announced themselves, each once, sorted by id. It does no I/O.
 // Node.js servers do not announce themselves: Namespace.Peers counts them too.
-func (s *Server) KnownPeers() []backplane.Peer {
-	lists := make([][]backplane.Peer, len(s.links))
+func (s *Server) KnownPeers() []observe.Peer {
+	lists := make([][]observe.Peer, len(s.links))
 	for i, l := range s.links {
 		lists[i] = l.node.KnownPeers()
 	}
@@ -20,7 +21,7 @@ func (s *Server) KnownPeers() []backplane.Peer {
 // the known ones, as KnownPeers does. With n zero it waits for the nodes that are connected now: at most 250 ms, or a
 // quarter of RequestsTimeout if that is shorter. The error is that of the context, with the nodes that are known so
 // far, or backplane.ErrClosed. A server knows no nodes before its first namespace is live.
-func (s *Server) AwaitPeers(ctx context.Context, n int) ([]backplane.Peer, error) {
+func (s *Server) AwaitPeers(ctx context.Context, n int) ([]observe.Peer, error) {
 	if len(s.links) == 1 {
 		return s.links[0].node.AwaitPeers(ctx, n)
 	}
@@ -62,7 +63,7 @@ func (s *Server) AwaitPeers(ctx context.Context, n int) ([]backplane.Peer, error
 //
 // If a broker does not respond, Peers returns the last known state with the error: the context's error unwrapped, or a
 // *backplane.OpError, in a *LinkError if there are several links. backplane.ErrClosed comes without a value.
-func (ns *Namespace) Peers(ctx context.Context) (*backplane.Peers, error) {
+func (ns *Namespace) Peers(ctx context.Context) (*observe.Peers, error) {
 	return ns.fleet.peers(ctx)
 }
 

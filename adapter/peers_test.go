@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
@@ -31,7 +32,7 @@ func newBystander(t testing.TB, bus *memorybroker.Bus) *memorybroker.Broker {
 	return b
 }
 
-func idsOf(list []backplane.Peer) (out []string) {
+func idsOf(list []observe.Peer) (out []string) {
 	for _, p := range list {
 		out = append(out, p.ID)
 	}

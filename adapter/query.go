@@ -72,12 +72,12 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 
 // AllRooms lists all rooms that have sockets on any node, including those named by the sockets' ids. Partial results
 // are as with Clients.
-func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.RoomList, error) {
+func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.Result[string], error) {
 	return ns.fleet.rooms(ctx)
 }
 
 // members lists the selected sockets, sorted by id, each once.
-func (o Operator) members(ctx context.Context, detail bool) (*backplane.Members, error) {
+func (o Operator) members(ctx context.Context, detail bool) (*backplane.Result[backplane.MemberInfo], error) {
 	t, some := o.ns.resolve(ctx, o.target)
 	if !isPartial(some) {
 		return nil, some

@@ -69,7 +69,7 @@ func TestAllRooms(t *testing.T) {
 		nodes := populated(t, d)
 		rooms, err := nodes[2].ns.AllRooms(t.Context())
 		ok(t, err)
-		require.Equal(t, []string{"a", "a0", "a1", "a2", "b", "b0", "b1", "b2", "both", "n0", "n1", "n2"}, rooms.Rooms, "rooms")
+		require.Equal(t, []string{"a", "a0", "a1", "a2", "b", "b0", "b1", "b2", "both", "n0", "n1", "n2"}, rooms.List, "rooms")
 	})
 }
 
@@ -84,9 +84,9 @@ func TestFetchSockets(t *testing.T) {
 			{"all", nodes[0].ns.All(), []string{"a0", "a1", "a2", "b0", "b1", "b2"}},
 			{"a", nodes[0].ns.To("a"), []string{"a0", "a1", "a2"}},
 			{"a but n1", nodes[0].ns.To("a").Except("n1"), []string{"a0", "a2"}},
-			{"all but b and a0", nodes[0].ns.Except("b", "a0"), []string{"a1", "a2"}},
-			{"here", nodes[0].ns.Local(), []string{"a0", "b0"}},
-			{"here but b", nodes[0].ns.Local().Except("b"), []string{"a0"}},
+			{"all but b and a0", nodes[0].ns.All().Except("b", "a0"), []string{"a1", "a2"}},
+			{"here", nodes[0].ns.All().Local(), []string{"a0", "b0"}},
+			{"here but b", nodes[0].ns.All().Local().Except("b"), []string{"a0"}},
 		} {
 			got, err := c.op.FetchSockets(t.Context())
 			ok(t, err)
@@ -108,7 +108,7 @@ func TestDescriptions(t *testing.T) {
 	nodes[1].addSocket(t, &talker{socket: newSocket("told"), about: adapter.Description{Handshake: &shake, Data: data{"ada"}}})
 	nodes[1].addSocket(t, &talker{socket: newSocket("untold")})
 	nodes[1].addSocket(t, &talker{socket: newSocket("broken"), about: adapter.Description{Data: func() {}}})
-	got, err := nodes[0].ns.FetchSockets(t.Context())
+	got, err := nodes[0].ns.All().FetchSockets(t.Context())
 	ok(t, err)
 	require.Equal(t, []string{"broken", "told", "untold"}, ids(got.List), "ids")
 	told := got.List[1]
@@ -164,7 +164,7 @@ func TestHostileDescriptions(t *testing.T) {
 		nodes[1].addSocket(t, &talker{socket: newSocket("data: " + name), about: about(name, []any{auth})})
 	}
 	nodes[1].addSocket(t, &talker{socket: newSocket("as deep as may be"), about: about(nested(t, msgpack.ValueDepth-1), "as deep as may be")})
-	got, err := nodes[0].ns.FetchSockets(t.Context())
+	got, err := nodes[0].ns.All().FetchSockets(t.Context())
 	ok(t, err)
 	require.Len(t, got.List, 2*len(hostile)+1, "sockets")
 	for _, s := range got.List {
@@ -270,7 +270,7 @@ func TestSelections(t *testing.T) {
 		ok(t, nodes[1].ns.To("x").SocketsLeave(ctx, "x", "both"))
 		require.Empty(t, in("x"), "x")
 		require.Equal(t, []string{"a1", "b0", "b1", "b2"}, in("both"), "both")
-		ok(t, nodes[1].ns.Local().SocketsJoin(ctx, "local"))
+		ok(t, nodes[1].ns.All().Local().SocketsJoin(ctx, "local"))
 		require.Equal(t, []string{"a1", "b1"}, in("local"), "local")
 		ok(t, nodes[2].ns.All().SocketsJoin(ctx, "everyone"))
 		require.Equal(t, []string{"a0", "a1", "a2", "b0", "b1", "b2"}, in("everyone"), "everyone")
@@ -308,7 +308,7 @@ func TestPartialResponses(t *testing.T) {
 		memorytest.Freeze(nodes[2].broker)
 		defer memorytest.Thaw(nodes[2].broker)
 		var partial *backplane.PartialError
-		got, err := nodes[0].ns.FetchSockets(t.Context())
+		got, err := nodes[0].ns.All().FetchSockets(t.Context())
 		require.ErrorAs(t, err, &partial)
 		require.Len(t, partial.Coverage.Missing, 1)
 		require.Equal(t, nodes[2].UID(), partial.Coverage.Missing[0].Node)
@@ -346,10 +346,10 @@ func TestCancelledContext(t *testing.T) {
 	s := n.add(t, "s")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, ackErr := n.ns.EmitWithAck(ctx, "x")
+	_, ackErr := n.ns.All().EmitWithAck(ctx, "x")
 	_, clientsErr := n.ns.All().Clients(ctx)
 	_, roomsErr := n.ns.AllRooms(ctx)
-	_, fetchErr := n.ns.FetchSockets(ctx)
+	_, fetchErr := n.ns.All().FetchSockets(ctx)
 	_, askErr := n.ns.ServerSideEmitWithAck(ctx, "x")
 	_, customErr := n.ns.CustomRequest(ctx, 1)
 	_, ofErr := n.Of(ctx, "new")

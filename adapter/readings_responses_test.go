@@ -51,7 +51,7 @@ var asks = map[string]struct {
 		return replyTexts(got), err
 	}, func(v any) any { return dataTexts(v.([]any)) }},
 	"fetchSockets": {adapter.V6, func(ctx context.Context, ns *adapter.Namespace) (any, error) {
-		got, err := ns.FetchSockets(ctx)
+		got, err := ns.All().FetchSockets(ctx)
 		var list []string
 		for _, s := range got.List {
 			slices.Sort(s.Rooms)
@@ -128,10 +128,10 @@ func nothing(any) any { return nil }
 func allRooms(ctx context.Context, ns *adapter.Namespace) (any, error) {
 	got, err := ns.AllRooms(ctx)
 	for name, rooms := range readingRooms { // with the rooms of the real server
-		got.Rooms = append(append(got.Rooms, rooms...), "id-"+name)
+		got.List = append(append(got.List, rooms...), "id-"+name)
 	}
-	slices.Sort(got.Rooms)
-	return slices.Compact(got.Rooms), err
+	slices.Sort(got.List)
+	return slices.Compact(got.List), err
 }
 
 // textsOf returns the text of each element of a list, as in v5.

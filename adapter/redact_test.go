@@ -100,7 +100,7 @@ func TestCredentialsStay(t *testing.T) {
 	about := adapter.Description{Handshake: confidential()}
 	nodes[1].addSocket(t, &talker{socket: newSocket("s"), about: about})
 	for _, n := range nodes {
-		got, err := n.ns.FetchSockets(t.Context())
+		got, err := n.ns.All().FetchSockets(t.Context())
 		ok(t, err)
 		require.Len(t, got.List, 1)
 		assert.NotContains(t, string(got.List[0].Handshake), "hush")
@@ -113,7 +113,7 @@ func TestRedactOption(t *testing.T) {
 	list := func(redact func(*adapter.Handshake)) string {
 		n := newNode(t, memorybroker.NewBus(nil), adapter.Options{Redact: redact})
 		n.addSocket(t, &talker{socket: newSocket("s"), about: adapter.Description{Handshake: confidential()}})
-		got, err := n.ns.FetchSockets(t.Context())
+		got, err := n.ns.All().FetchSockets(t.Context())
 		ok(t, err)
 		return string(got.List[0].Handshake)
 	}

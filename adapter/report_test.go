@@ -135,7 +135,7 @@ func TestSlowErrorHandler(t *testing.T) {
 		close(calls)
 		reported := 0
 		for err := range calls {
-			var d *backplane.DecodeError
+			var d *backplane.MessageError
 			require.ErrorAs(t, err, &d)
 			reported += 1 + d.More
 		}

@@ -88,7 +88,7 @@ func (l *leg) inAll(ctx context.Context, t wire.Selection) ([]string, error) {
 		sought = append(sought, wire.Selection{Rooms: []string{room}, RemoteOnly: true})
 	}
 	type answer struct {
-		list *backplane.Members
+		list *backplane.Result[backplane.MemberInfo]
 		err  error
 	}
 	var err error

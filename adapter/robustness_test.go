@@ -68,13 +68,13 @@ func TestHostileBytes(t *testing.T) {
 		_, _, _ = p.Args(), p.Frames(), p.AckFrames(1)
 		assert.Error(t, p.Err(), "delivered %q %v", p.Event(), p.Args())
 	}
-	got, err := a.ns.FetchSockets(t.Context())
+	got, err := a.ns.All().FetchSockets(t.Context())
 	ok(t, err)
 	require.Equal(t, []string{"s"}, ids(got.List), "sockets")
 	assert.NotZero(t, b.Stats().Links[0].Undecodable, "nothing was counted")
 	eventually(t, "reported with the channel", func() bool {
 		return slices.ContainsFunc(b.errors.all(), func(err error) bool {
-			var d *backplane.DecodeError
+			var d *backplane.MessageError
 			return errors.As(err, &d) && d.Channel == w.Requests(chat)
 		})
 	})
@@ -101,14 +101,14 @@ func TestQueriesDuringAnOutage(t *testing.T) {
 		nodes[1].add(t, "there")
 		memorytest.Cut(nodes[0].broker, errors.New("cable"))
 		var partial *backplane.PartialError
-		got, err := nodes[0].ns.FetchSockets(t.Context())
+		got, err := nodes[0].ns.All().FetchSockets(t.Context())
 		require.ErrorAs(t, err, &partial)
 		require.Len(t, partial.Coverage.Missing, 1)
 		require.Equal(t, nodes[1].UID(), partial.Coverage.Missing[0].Node)
 		require.Equal(t, []string{"here"}, ids(got.List), "sockets")
 		memorytest.Heal(nodes[0].broker)
 		eventually(t, "all is well again", func() bool {
-			got, err = nodes[0].ns.FetchSockets(t.Context())
+			got, err = nodes[0].ns.All().FetchSockets(t.Context())
 			return err == nil && len(got.List) == 2
 		})
 	})

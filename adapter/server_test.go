@@ -130,9 +130,9 @@ func TestClose(t *testing.T) {
 	ok(t, n.ns.Add(ctx, newSocket("s")))
 	ok(t, n.Close(ctx))
 	ok(t, n.Close(ctx))
-	_, ackErr := n.ns.EmitWithAck(ctx, "x")
+	_, ackErr := n.ns.All().EmitWithAck(ctx, "x")
 	_, clientsErr := n.ns.All().Clients(ctx)
-	_, fetchErr := n.ns.FetchSockets(ctx)
+	_, fetchErr := n.ns.All().FetchSockets(ctx)
 	_, askErr := n.ns.ServerSideEmitWithAck(ctx, "x")
 	_, customErr := n.ns.CustomRequest(ctx, 1)
 	_, ofErr := n.Of(ctx, chat)
@@ -271,7 +271,7 @@ func TestNamespaceClose(t *testing.T) {
 	ok(t, b.ns.Emit(t.Context(), "no subscriber"))
 	assert.ErrorIs(t, a.ns.Emit(t.Context(), "x"), backplane.ErrClosed)
 	assert.ErrorIs(t, a.ns.Add(t.Context(), newSocket("x")), backplane.ErrClosed)
-	if _, err := a.ns.FetchSockets(t.Context()); !errors.Is(err, backplane.ErrClosed) {
+	if _, err := a.ns.All().FetchSockets(t.Context()); !errors.Is(err, backplane.ErrClosed) {
 		t.Errorf("FetchSockets: %v", err)
 	}
 	assert.LessOrEqual(t, len(before.packets)+len(before.ended), 0, "the socket of a closed namespace was called")

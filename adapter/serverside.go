@@ -20,15 +20,12 @@ type ServerEvent struct {
 	// From is the sending server's uid, or "emitter" for an emitter; empty if unknown.
 	From string
 	// Args are the arguments as encoding/json decodes them: nil, bool, float64, string, []any and map[string]any. All
-	// handlers share them: read-only.
+	// handlers share them: read-only. BindArgs converts them.
 	Args []any
 
 	reply func([]byte)
 	acked atomic.Bool
 }
-
-// Bind stores the arguments in what dst point to, like Packet.Bind.
-func (e *ServerEvent) Bind(dst ...any) error { return bindAll(e.Args, dst) }
 
 // WantsAck reports whether the sender waits for an acknowledgement.
 func (e *ServerEvent) WantsAck() bool { return e.reply != nil }
@@ -107,7 +104,7 @@ func (ns *Namespace) listen(event heardEvent, handler func(ctx context.Context, 
 
 // ServerSideEmit sends an event to all other servers of the namespace. nil means accepted by the broker; the call waits
 // only while the broker's queue is full. Arguments are encoded like those of Emit, but travel as JSON: binary as
-// {"type":"Buffer","data":[…]}, which Bind understands. Errors are those of Emit except ErrUnresolved. Dialect v5 does not
+// {"type":"Buffer","data":[…]}, which BindArgs understands. Errors are those of Emit except ErrUnresolved. Dialect v5 does not
 // have this operation: the error wraps errors.ErrUnsupported. With several links the event goes to those that have it.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverEvent("ServerSideEmit", event, args)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -170,8 +171,8 @@ func (s *several) countUnasked(ctx context.Context, asked []*leg) (links []backp
 	return links
 }
 
-func (s *several) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
-	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*backplane.Members]) {
+func (s *several) members(ctx context.Context, t wire.Selection, detail bool) (*backplane.Result[backplane.MemberInfo], error) {
+	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*backplane.Result[backplane.MemberInfo]]) {
 		if p.Value, p.Err = l.members(ctx, t, detail); p.Value != nil {
 			p.Coverage = p.Value.Coverage
 		}
@@ -181,7 +182,7 @@ func (s *several) members(ctx context.Context, t wire.Selection, detail bool) (*
 	if failed {
 		return nil, err
 	}
-	out := &backplane.Members{Coverage: coverage}
+	out := &backplane.Result[backplane.MemberInfo]{Coverage: coverage}
 	for _, p := range parts {
 		if p.Value != nil {
 			out.List = append(out.List, p.Value.List...)
@@ -220,8 +221,8 @@ func (s *several) count(ctx context.Context, t wire.Selection) (*backplane.Count
 	return out, err
 }
 
-func (s *several) rooms(ctx context.Context) (*backplane.RoomList, error) {
-	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*backplane.RoomList]) {
+func (s *several) rooms(ctx context.Context) (*backplane.Result[string], error) {
+	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*backplane.Result[string]]) {
 		if p.Value, p.Err = l.rooms(ctx); p.Value != nil {
 			p.Coverage = p.Value.Coverage
 		}
@@ -231,24 +232,24 @@ func (s *several) rooms(ctx context.Context) (*backplane.RoomList, error) {
 	if failed {
 		return nil, err
 	}
-	out := &backplane.RoomList{Coverage: coverage}
+	out := &backplane.Result[string]{Coverage: coverage}
 	for _, p := range parts {
 		if p.Value != nil {
-			out.Rooms = append(out.Rooms, p.Value.Rooms...)
+			out.List = append(out.List, p.Value.List...)
 		}
 	}
-	slices.Sort(out.Rooms)
-	out.Rooms = slices.Compact(out.Rooms)
+	slices.Sort(out.List)
+	out.List = slices.Compact(out.List)
 	return out, err
 }
 
-func (s *several) peers(ctx context.Context) (*backplane.Peers, error) {
-	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*backplane.Peers]) {
+func (s *several) peers(ctx context.Context) (*observe.Peers, error) {
+	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*observe.Peers]) {
 		p.Value, p.Err = l.ns.Peers(ctx)
 		return p
 	})
-	out := &backplane.Peers{Counted: true}
-	lists, errs := make([][]backplane.Peer, len(parts)), make([]error, len(parts))
+	out := &observe.Peers{Counted: true}
+	lists, errs := make([][]observe.Peer, len(parts)), make([]error, len(parts))
 	for i, p := range parts {
 		if errs[i] = p.Err; p.Value == nil {
 			return nil, p.Err
@@ -261,7 +262,7 @@ func (s *several) peers(ctx context.Context) (*backplane.Peers, error) {
 	}
 	out.List = mergePeers(lists)
 	listed := func(id string) bool {
-		return slices.ContainsFunc(out.List, func(p backplane.Peer) bool { return p.ID == id })
+		return slices.ContainsFunc(out.List, func(p observe.Peer) bool { return p.ID == id })
 	}
 	out.Unresponsive = slices.DeleteFunc(union(out.Unresponsive, nil), listed)
 	out.Lost = slices.DeleteFunc(union(out.Lost, nil), func(id string) bool {
@@ -355,8 +356,8 @@ func (s *several) customAllowed(ctx context.Context) error {
 	return multilink.First(multilink.Each(s.legs, func(l *leg) error { return l.customAllowed(ctx) })...)
 }
 
-func (s *several) custom(ctx context.Context, payload []byte) (*backplane.Replies, error) {
-	return s.replies(wire.OpCustom, s.legs, func(l *leg) (*backplane.Replies, error) { return l.custom(ctx, payload) })
+func (s *several) custom(ctx context.Context, payload []byte) (*backplane.Result[backplane.Reply], error) {
+	return s.replies(wire.OpCustom, s.legs, func(l *leg) (*backplane.Result[backplane.Reply], error) { return l.custom(ctx, payload) })
 }
 
 func (s *several) hasEvents(operation string) error {
@@ -379,13 +380,13 @@ func (s *several) event(ctx context.Context, payload []byte) error {
 	return multilink.First(multilink.Each(s.speaking(V6), func(l *leg) error { return l.named(l.event(ctx, payload)) })...)
 }
 
-func (s *several) eventAck(ctx context.Context, payload []byte) (*backplane.Replies, error) {
-	return s.replies(wire.OpEvent, s.speaking(V6), func(l *leg) (*backplane.Replies, error) { return l.eventAck(ctx, payload) })
+func (s *several) eventAck(ctx context.Context, payload []byte) (*backplane.Result[backplane.Reply], error) {
+	return s.replies(wire.OpEvent, s.speaking(V6), func(l *leg) (*backplane.Result[backplane.Reply], error) { return l.eventAck(ctx, payload) })
 }
 
 // replies merges the responses of several links, with one of each Go node.
-func (s *several) replies(op wire.Op, legs []*leg, ask func(*leg) (*backplane.Replies, error)) (*backplane.Replies, error) {
-	parts := eachPart(legs, func(l *leg) (p multilink.Part[*backplane.Replies]) {
+func (s *several) replies(op wire.Op, legs []*leg, ask func(*leg) (*backplane.Result[backplane.Reply], error)) (*backplane.Result[backplane.Reply], error) {
+	parts := eachPart(legs, func(l *leg) (p multilink.Part[*backplane.Result[backplane.Reply]]) {
 		if p.Value, p.Err = ask(l); p.Value != nil {
 			p.Coverage = p.Value.Coverage
 		}
@@ -395,7 +396,7 @@ func (s *several) replies(op wire.Op, legs []*leg, ask func(*leg) (*backplane.Re
 	if failed {
 		return nil, err
 	}
-	out := &backplane.Replies{Coverage: coverage}
+	out := &backplane.Result[backplane.Reply]{Coverage: coverage}
 	for _, p := range parts {
 		if p.Value == nil {
 			continue
@@ -410,11 +411,11 @@ func (s *several) replies(op wire.Op, legs []*leg, ask func(*leg) (*backplane.Re
 }
 
 // mergePeers makes one sorted list of those of several links.
-func mergePeers(lists [][]backplane.Peer) []backplane.Peer {
+func mergePeers(lists [][]observe.Peer) []observe.Peer {
 	all := lists[0]
 	for _, list := range lists[1:] {
 		for _, p := range list {
-			i := slices.IndexFunc(all, func(o backplane.Peer) bool { return o.ID == p.ID })
+			i := slices.IndexFunc(all, func(o observe.Peer) bool { return o.ID == p.ID })
 			if i < 0 {
 				all = append(all, p)
 				continue
@@ -426,7 +427,7 @@ func mergePeers(lists [][]backplane.Peer) []backplane.Peer {
 			all[i].Leaving = all[i].Leaving || p.Leaving
 		}
 	}
-	slices.SortFunc(all, func(a, b backplane.Peer) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(all, func(a, b observe.Peer) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }
 

@@ -90,7 +90,7 @@ func TestUnsignedOperations(t *testing.T) {
 				assert.Equal(t, o.accepted, refused == 0, "%s, unsigned %v, nodes %v", c.name, o.Unsigned, o.UnsignedNodes)
 				if !o.accepted {
 					require.Len(t, n.errors.all(), 1)
-					var e *backplane.SignatureError
+					var e *backplane.MessageError
 					require.ErrorAs(t, n.errors.all()[0], &e)
 					assert.ErrorIs(t, e, backplane.ErrUnsigned)
 					assert.Equal(t, ch, e.Channel)
@@ -129,7 +129,7 @@ func TestUnsignedMessagesOfNodes(t *testing.T) {
 		}
 		assert.Empty(t, s.packets)
 		assert.Empty(t, s.ended)
-		list, err := nodes[0].ns.FetchSockets(t.Context())
+		list, err := nodes[0].ns.All().FetchSockets(t.Context())
 		require.NoError(t, err)
 		assert.Len(t, list.List, 1)
 	})

@@ -26,7 +26,7 @@ import (
 const maxAtOnce = 16
 
 // membersV5 lists sockets; with detail, including their rooms, and descriptions of local ones.
-func (l *leg) membersV5(ctx context.Context, t wire.Selection, detail bool) (*backplane.Members, error) {
+func (l *leg) membersV5(ctx context.Context, t wire.Selection, detail bool) (*backplane.Result[backplane.MemberInfo], error) {
 	asking, cancel := l.within(ctx)
 	defer cancel()
 	listing := asking
@@ -72,13 +72,13 @@ func half(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // list lists remote sockets by rooms only, as all versions of both dialects can. With a *backplane.PartialError some
 // may be missing. If excess, the list may have too many, because not all nodes responded with their excepted sockets.
-func (l *leg) list(ctx context.Context, t wire.Selection) (list *backplane.Members, err error, excess bool) {
+func (l *leg) list(ctx context.Context, t wire.Selection) (list *backplane.Result[backplane.MemberInfo], err error, excess bool) {
 	sought := []wire.Selection{{Rooms: t.Rooms, RemoteOnly: true}, {Rooms: t.Except, RemoteOnly: true}}
 	if len(t.Except) == 0 {
 		sought = sought[:1]
 	}
 	type answer struct {
-		list *backplane.Members
+		list *backplane.Result[backplane.MemberInfo]
 		err  error
 	}
 	got := multilink.Each(sought, func(t wire.Selection) (a answer) {
@@ -114,7 +114,7 @@ func (l *leg) list(ctx context.Context, t wire.Selection) (list *backplane.Membe
 
 // roomsV5 requests the rooms of each socket. Sockets that have left meanwhile are removed from the list; those whose
 // node does not respond stay, without rooms.
-func (l *leg) roomsV5(ctx context.Context, list *backplane.Members) error {
+func (l *leg) roomsV5(ctx context.Context, list *backplane.Result[backplane.MemberInfo]) error {
 	gone := make([]bool, len(list.List))
 	err := atOnce(ctx, len(list.List), func(ctx context.Context, i int) error {
 		m := &list.List[i]

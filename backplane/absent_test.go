@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -427,9 +428,9 @@ func TestSilentUnannounced(t *testing.T) {
 			began := time.Now()
 			_, fleet, err := questions[op].ask(t.Context(), f.ns[0])
 			assert.Equal(t, lasts, time.Since(began), questions[op].name)
-			var want []backplane.Missing
+			var want []observe.Missing
 			if missing > 0 {
-				want = []backplane.Missing{{Count: missing, Reason: reason}}
+				want = []observe.Missing{{Count: missing, Reason: reason}}
 			}
 			assert.Equal(t, want, fleet.Missing, "%v", err)
 			assert.Equal(t, want == nil, err == nil, "%v", err)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 // TestAwaitPeers: the wait ends when the nodes are known, when the introductions are complete, and with its context.
@@ -29,7 +30,7 @@ func TestAwaitPeers(t *testing.T) {
 		assert.Empty(t, some)
 
 		type result struct {
-			peers []backplane.Peer
+			peers []observe.Peer
 			err   error
 		}
 		done := make(chan result, 1)

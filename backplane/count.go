@@ -5,40 +5,22 @@ import (
 	"errors"
 
 	"github.com/crossroom/crossroom/backplane/internal/request"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
-
-// Peers are the other servers with a namespace, at one moment.
-type Peers struct {
-	// List has the known peers with the namespace, sorted by id. On a broker that counts, it has only those whose
-	// subscriptions the broker counts.
-	List []Peer
-	// Lost are the ids of known peers that the broker does not count any more. Unresponsive are those that it counts
-	// although they sent no sign of life for PeerTimeout: frozen processes, and crashed ones whose connections the
-	// broker has not given up. Both are sorted, and empty where the broker cannot count.
-	Lost, Unresponsive []string
-	// Foreign is the number of further servers that the broker counts: Node.js servers, and Crossroom nodes that have
-	// not introduced themselves yet. If the broker could not count, it is the last known number.
-	Foreign int
-	// Counted reports that the broker counted all servers.
-	Counted bool
-}
-
-// Total is the number of servers with the namespace: all of these except the lost ones, and this node.
-func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Unresponsive) + p.Foreign }
 
 // Peers returns the other servers with the namespace. It queries the broker, but none of the servers. If the broker
 // does not respond, Peers returns the last known state with the error: the context's error unwrapped, or an *OpError.
 // If the broker could not count everywhere, and Node.js servers may be missing, the error is an *OpError that wraps a
 // *broker.InexactError. If Crossroom nodes may be missing, it is an *OpError that wraps ErrNotIntroduced. ErrClosed
 // comes without a value.
-func (ns *Namespace) Peers(ctx context.Context) (*Peers, error) {
+func (ns *Namespace) Peers(ctx context.Context) (*observe.Peers, error) {
 	s, err := ns.snapshot(ctx)
 	if errors.Is(err, ErrClosed) {
 		return nil, err
 	}
-	p := &Peers{Foreign: s.Foreign.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && s.Inexact == nil}
+	p := &observe.Peers{Foreign: s.Foreign.Total, Counted: ns.node.caps.CountsSubscribers && err == nil && s.Inexact == nil}
 	if s.Err != nil {
 		p.Foreign = s.Before
 		p.List = peersOf(ns.node.members.PeersOf(s.In(request.Unreachable)))

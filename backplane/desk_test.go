@@ -348,7 +348,7 @@ func members(ctx context.Context, ns *backplane.Namespace) (list, said int, err 
 
 func allRooms(ctx context.Context, ns *backplane.Namespace) (list, said int, err error) {
 	l, err := ns.AllRooms(ctx)
-	return len(l.Rooms), 0, err
+	return len(l.List), 0, err
 }
 
 // An acknowledgement that does not fit is replaced by an error, which its requester gets at once.
@@ -363,8 +363,7 @@ func TestAckTooLarge(t *testing.T) {
 		if !ok || len(a.Values) != 1 || a.Expected != 2 || len(p.Coverage.Missing) != 1 || time.Since(began) > 0 {
 			t.Fatalf("%+v, %v after %v", a, err, time.Since(began))
 		}
-		r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason)
-		assert.True(t, ok, "missing because of %v", r)
+		assert.ErrorIs(t, p.Coverage.Missing[0].Reason, backplane.ErrRefused)
 		settle()
 		reported[*backplane.OpError](t, f.errs[1])
 	})

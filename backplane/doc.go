@@ -166,7 +166,7 @@
 //
 //   - A panic is reported as *[PanicError]; the next member is called.
 //   - One worker goroutine delivers the messages of other nodes. If a member's method does not return to it for
-//     Options.StallTimeout, the member is reported as *[StalledError], and a new worker continues with the next member. The
+//     Options.StallTimeout, the member is reported in an *[OpError] with [ErrStalled], and a new worker continues with the next member. The
 //     stalled member gets no message, from any node, until its call returns. The missed messages are counted.
 //   - After each stalled member the limit for the next ones is a quarter of the last limit, down to 1/256 of
 //     StallTimeout, but at least 1 ms. When no member has stalled for a StallTimeout, the limit is StallTimeout again.
@@ -175,7 +175,7 @@
 //     their caller. BroadcastAckFunc calls its functions there. A member that blocks, blocks that caller, and the other
 //     callers that reach it. It delays no message of another node.
 //   - MembersDetail calls Describe on goroutines of its own. A call that does not return in StallTimeout is reported as
-//     *[StalledError], too. Its member is listed without data, and Describe is not called again before it has returned.
+//     [ErrStalled], too. Its member is listed without data, and Describe is not called again before it has returned.
 //   - Each OnRequest and OnEvent call has a goroutine of its own, at most 256 in a namespace. See "Limits" for the others.
 //   - OnError and the logger have one goroutine, which does nothing else.
 //   - Prepare and observers must not block. Their panics are reported. A panic of Prepare drops the message for the local
@@ -217,7 +217,7 @@
 // Without [Options].Keys, a node trusts every process that may publish on its channels. With a [Keyring] of secrets that
 // the processes of the fleet share, nodes and emitters sign everything they publish, and a node takes in what one of its
 // keys has signed: for that channel and that broker's prefix, not older than [MaxMessageAge], and once. Everything else
-// is refused: counted in Stats.Unverified and reported as a *[SignatureError] with the reason. It is not decoded and
+// is refused: counted in Stats.Unverified and reported as a *[MessageError] with the reason. It is not decoded and
 // changes nothing.
 //
 // All holders of a key trust each other. A signature shows that the fleet sent a message, not which node, and hides
@@ -238,7 +238,7 @@
 //
 // By default all processes are trusted and all kinds carried out. [Operations] names the kinds for the first two checks.
 // An operation that Refuse or OnOperation refuses is counted in Stats.Refused or Stats.RefusedBroadcasts, and reported as
-// an *[OpError] with [ErrRefused]. A Crossroom node that waits for it is missing this node with a *[RefusedError];
+// an *[OpError] with [ErrRefused]. For a Crossroom node that waits for it, this node is missing with ErrRefused;
 // foreign peers have no form for that, and time out. Calls on this node are never refused.
 //
 // A node logs the disconnects that it carries out for other nodes at level info, and their joins and leaves at level
@@ -251,9 +251,9 @@
 // as many unknown nodes, and of 64 more. Others are counted in Stats.StrayResponses.
 //
 // A node remembers the announcements of 4,096 nodes, 65,536 namespaces of one node and 64 MiB of names. More are
-// refused and reported as *[MembershipError].
+// refused and reported in an *[OpError] with [ErrTooLarge].
 //
-// Unreadable bytes are counted, reported as *[DecodeError] with their channel, and change nothing. A flood of bad messages
+// Unreadable bytes are counted, reported as *[MessageError] with their channel, and change nothing. A flood of bad messages
 // causes few reports: of errors with one cause the first four come at once, and those that follow as one in a second,
 // with their number in More. Messages on the
 // channel of a room without local members are not read, unless an observer wants them (observe.Unwanted): they count

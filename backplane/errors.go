@@ -7,11 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/errorlog"
 )
 
-// The errors below are wrapped by those that calls return; use errors.Is.
+// The errors below are wrapped by those that calls return and by those that Options.OnError gets; use errors.Is.
 var (
 	// ErrClosed: the node or namespace has been closed.
 	ErrClosed = errors.New("backplane: closed")
@@ -38,9 +39,19 @@ var (
 	// each node an id of its own.
 	ErrDuplicateID = errors.New("another node has the same id")
 	// ErrTooLarge is the reason for a missing node whose response exceeds a limit: 64 MiB in memory or 4,096 messages
-	// for one node, 256 MiB for all nodes. The result has what came before.
+	// for one node, 256 MiB for all nodes. The result has what came before. It is also reported, in an *OpError, for
+	// announcements of other nodes that exceed a limit: 4,096 nodes, 65,536 namespaces of one node, 64 MiB for the
+	// names of all. A node whose announcements are refused is unknown, or not known in all of its namespaces.
 	ErrTooLarge = errors.New("response is too large")
-	// ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale and ErrReplayed are the reasons of a *SignatureError.
+	// ErrOverflow is reported, in an *OpError, when announcements of other nodes were lost because they came faster than
+	// this node could handle them. The node requests the announcements of all others again. It notices a node whose
+	// goodbye was lost like a crashed one.
+	ErrOverflow = errors.New("they came too fast")
+	// ErrStalled is reported, in an *OpError, for a member whose method did not return for Options.StallTimeout. The
+	// node continues without the member: it gets no message until the call returns. The missed messages are counted in
+	// Stats.Skipped.
+	ErrStalled = errors.New("the member does not return from its callback")
+	// ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale and ErrReplayed are the reasons of a *MessageError.
 	//
 	//	ErrUnsigned      the message has no signature
 	//	ErrUnknownKey    it is signed with a key that this node does not have
@@ -53,7 +64,8 @@ var (
 	ErrStale      = errors.New("message is from another time")
 	ErrReplayed   = errors.New("message has come before")
 	// ErrRefused: NamespaceOptions.Refuse or OnOperation refused an operation of another node. It is in a reported
-	// *OpError; the other node gets a *RefusedError.
+	// *OpError. For the other node it is the reason for a missing node that responded with an error, whose text is
+	// that of the reason.
 	ErrRefused = errors.New("operation refused")
 	// ErrBusy: a node has too many pending requests. Repeat the request later.
 	ErrBusy = errors.New("too many requests under way")
@@ -75,12 +87,14 @@ func (e *NameError) Error() string {
 // OpError reports a failed operation. Use errors.Is and errors.As on it: Err is a sentinel of this package, a
 // *PartialError, or an error of the broker or the context.
 type OpError struct {
-	// Op is an operation, as in PartialError.Op, or add, open, count, announce, describe, or "respond to" an operation. Package
-	// adapter reports values of the application that cannot be sent with "encode …"; Err is then an encoding error.
+	// Op is an operation, as in PartialError.Op, or add, open, count, announce, deliver, describe, "read announcements", or
+	// "respond to" an operation. Package adapter reports values of the application that cannot be sent with "encode …";
+	// Err is then an encoding error.
 	Op string
-	// Namespace of the operation; empty for announce.
+	// Namespace of the operation; empty for announce and "read announcements".
 	Namespace string
-	// Name is the id of a member, of the node that made the request, or of this node; empty for open and count.
+	// Name is the id of a member, of the node that made the request, or of this node; empty for open, count and "read
+	// announcements".
 	Name string
 	Err  error
 	// More is the number of further errors that were reported with this one: of the same operation in the namespace,
@@ -93,6 +107,7 @@ type OpError struct {
 func (e *OpError) Error() string {
 	on := ""
 	switch {
+	case e.Name == "" && e.Namespace == "":
 	case e.Name == "":
 		on = fmt.Sprintf(" %.100q", e.Namespace)
 	case e.Namespace == "":
@@ -134,29 +149,12 @@ func fromAdapter(err error) error {
 	return err
 }
 
-// Missing is a node, or several foreign peers, whose response was expected and did not come.
-type Missing struct {
-	// Node is its id; empty for foreign peers.
-	Node string
-	// Count is 1 for a named node.
-	Count int
-	// Reason is ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrNotIntroduced, ErrBusy, ErrTooLarge or a
-	// *RefusedError, or wraps the context's or the broker's error.
-	Reason error
-}
+// refusal is the ErrRefused of a missing node that responded with an error.
+type refusal struct{ text string }
 
-// MarshalJSON writes the fields, with the text of the reason.
-func (m Missing) MarshalJSON() ([]byte, error) {
-	reason := ""
-	if m.Reason != nil {
-		reason = m.Reason.Error()
-	}
-	return json.Marshal(struct {
-		Node   string
-		Count  int
-		Reason string
-	}{m.Node, m.Count, reason})
-}
+func (e *refusal) Error() string { return "node refused: " + errorlog.Printable(e.text, 300) }
+
+func (e *refusal) Is(target error) bool { return target == ErrRefused }
 
 // Coverage says which nodes responded to a request, and which did not.
 type Coverage struct {
@@ -165,7 +163,7 @@ type Coverage struct {
 	// Foreign is the number of responses from foreign peers, such as Node.js servers.
 	Foreign int
 	// Missing are the nodes that did not respond.
-	Missing []Missing
+	Missing []observe.Missing
 	// Unconfirmed is the number of foreign peers that got a request of a kind to which they never respond (Node.js
 	// servers do not confirm operations on selections of sockets).
 	Unconfirmed int
@@ -203,9 +201,9 @@ func (l LinkCoverage) MarshalJSON() ([]byte, error) {
 // missingNames lists the missing nodes, in words.
 func (f *Coverage) missingNames() (who []string) {
 	printed := func(node string) string { return errorlog.Printable(node, 128) }
-	on := func(m Missing) (links []string) {
+	on := func(m observe.Missing) (links []string) {
 		for _, l := range f.Links {
-			if m.Node != "" && slices.ContainsFunc(l.Missing, func(o Missing) bool { return o.Node == m.Node }) {
+			if m.Node != "" && slices.ContainsFunc(l.Missing, func(o observe.Missing) bool { return o.Node == m.Node }) {
 				links = append(links, l.Prefix)
 			}
 		}
@@ -259,54 +257,42 @@ func (e *PartialError) Error() string {
 
 func (e *PartialError) Unwrap() error { return e.Err }
 
-// RefusedError is the reason for a missing node that responded with an error of its own.
-type RefusedError struct {
-	Text string // the text of that error
-}
-
-func (e *RefusedError) Error() string {
-	return "backplane: node refused: " + errorlog.Printable(e.Text, 300)
-}
-
-// DecodeError reports bytes on a channel that this node could not read. They changed nothing.
-type DecodeError struct {
+// MessageError reports a received message that this node did not use, and that changed nothing: its bytes could not be
+// read, or Options.Keys refused its signature.
+type MessageError struct {
 	Channel broker.Channel
-	Err     error
-	// More is the number of further unreadable messages in the namespace, on channels of the same kind.
-	More int
-
-	origin
-}
-
-func (e *DecodeError) Error() string {
-	return fmt.Sprintf(e.prefix()+"unreadable message on %.300s: %s%s", e.Channel, cause(e.Err), further(e.More))
-}
-
-func (e *DecodeError) Unwrap() error { return e.Err }
-
-// SignatureError reports a message that Options.Keys refused. It changed nothing.
-type SignatureError struct {
-	Channel broker.Channel
-	// Sender is the id of the node that the message says it is from, which need not be true; empty if that was not
-	// read.
+	// Sender is the id of the node that a message without a valid signature says it is from, which need not be true;
+	// empty if that was not read.
 	Sender string
-	// Err is, or wraps, ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale or ErrReplayed.
+	// Err is, or wraps, ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale or ErrReplayed. Another error says what could
+	// not be read.
 	Err error
-	// More is the number of further messages that were refused for the same reason.
+	// More is the number of further messages that were reported with this one: for the same reason if Keys refused
+	// them, in the same namespace on channels of the same kind if they could not be read.
 	More int
 
 	origin
 }
 
-func (e *SignatureError) Error() string {
-	of := ""
+func (e *MessageError) Error() string {
+	what, of := "unreadable", ""
+	if refusedSignature(e.Err) {
+		what = "refused"
+	}
 	if e.Sender != "" {
 		of = fmt.Sprintf(" that says it is of %.100q", e.Sender)
 	}
-	return fmt.Sprintf(e.prefix()+"refused a message on %.300s%s: %s%s", e.Channel, of, cause(e.Err), further(e.More))
+	return fmt.Sprintf(e.prefix()+"%s message on %.300s%s: %s%s", what, e.Channel, of, cause(e.Err), further(e.More))
 }
 
-func (e *SignatureError) Unwrap() error { return e.Err }
+func (e *MessageError) Unwrap() error { return e.Err }
+
+// refusedSignature reports whether err is a reason of Options.Keys.
+func refusedSignature(err error) bool {
+	return slices.ContainsFunc(signatureErrors, func(reason error) bool { return errors.Is(err, reason) })
+}
+
+var signatureErrors = []error{ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale, ErrReplayed}
 
 // further says how many errors were reported with another one.
 func further(more int) string {
@@ -360,18 +346,6 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf(e.prefix()+"%s of %.100q panicked: %s%s", e.What, e.Member, e.value(), further(e.More))
 }
 
-// StalledError reports that a member's method did not return for Options.StallTimeout. The node continues without the
-// member: it gets no message until the call returns. The missed messages are counted in Stats.Skipped.
-type StalledError struct {
-	Namespace, Member string
-
-	origin
-}
-
-func (e *StalledError) Error() string {
-	return fmt.Sprintf(e.prefix()+"%.100q in %.100q does not return from its callback", e.Member, e.Namespace)
-}
-
 // OptionError reports an option with an invalid value.
 type OptionError struct {
 	Option, Reason string
@@ -380,26 +354,6 @@ type OptionError struct {
 }
 
 func (e *OptionError) Error() string { return e.prefix() + "option " + e.Option + ": " + e.Reason }
-
-// MembershipError reports that this node lost or refused announcements of other nodes. After a loss it requests the
-// announcements of all others again. It notices a node whose goodbye was lost like a crashed one. A node whose
-// announcements are refused is unknown, or not known in all of its namespaces.
-type MembershipError struct {
-	// Lost is the number of announcements, since the last report, that came faster than the node could handle them.
-	Lost int
-	// Refused is the number of announcements that exceeded a limit: 4,096 nodes, 65,536 namespaces of one node, 64 MiB
-	// for the names of all.
-	Refused int
-
-	origin
-}
-
-func (e *MembershipError) Error() string {
-	if e.Refused == 0 {
-		return fmt.Sprintf(e.prefix()+"%d announcements of other nodes lost: they came too fast", e.Lost)
-	}
-	return fmt.Sprintf(e.prefix()+"announcements of other nodes: %d lost, %d refused: too many nodes or namespaces", e.Lost, e.Refused)
-}
 
 func newPanicError(what, member string, value any, stack []byte) error {
 	return &PanicError{What: what, Member: member, Value: value, Stack: stack}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestErrorTexts(t *testing.T) {
 	partial := &backplane.PartialError{
 		Op: "join", Err: backplane.ErrPeerLost,
-		Coverage: backplane.Coverage{Answered: []string{"a"}, Missing: []backplane.Missing{{Node: "b", Count: 1}}},
+		Coverage: backplane.Coverage{Answered: []string{"a"}, Missing: []observe.Missing{{Node: "b", Count: 1}}},
 	}
 	for _, c := range []struct {
 		err  error
@@ -36,7 +37,7 @@ func TestErrorTexts(t *testing.T) {
 // The missing nodes can be encoded as JSON, with the reason.
 func TestCoverageAsJSON(t *testing.T) {
 	got, err := json.Marshal(backplane.Coverage{
-		Foreign: 1, Missing: []backplane.Missing{{Node: "b", Count: 1, Reason: backplane.ErrPeerLost}, {Count: 2}},
+		Foreign: 1, Missing: []observe.Missing{{Node: "b", Count: 1, Reason: backplane.ErrPeerLost}, {Count: 2}},
 		Uncounted: &broker.InexactError{Err: errors.New("NOPERM")},
 	})
 	const want = `{"Answered":null,"Foreign":1,"Missing":[{"Node":"b","Count":1,"Reason":"node is lost"},{"Node":"","Count":2,"Reason":""}],"Unconfirmed":0,"Uncounted":"broker: not every subscriber could be counted: NOPERM"}`

@@ -39,7 +39,7 @@ func (e nodeEvents) Resumed(lasted time.Duration) {
 
 func (e nodeEvents) Unreadable(ch broker.Channel, err error) {
 	e.n.monitor.Undecodable.Add(1)
-	e.n.monitor.Report(&DecodeError{Channel: ch, Err: err})
+	e.n.monitor.Report(&MessageError{Channel: ch, Err: err})
 }
 
 func (e nodeEvents) Foreign() { e.n.monitor.Foreign.Add(1) }
@@ -52,7 +52,13 @@ func (e nodeEvents) Overflowed() { e.n.monitor.MembershipLost.Add(1) }
 
 func (e nodeEvents) Incomplete(lost, refused int) {
 	e.n.monitor.MembershipLost.Add(uint64(refused))
-	e.n.monitor.Report(&MembershipError{Lost: lost, Refused: refused})
+	report := func(n int, err error) {
+		if n > 0 {
+			e.n.monitor.Report(&OpError{Op: "read announcements", Err: err, More: n - 1})
+		}
+	}
+	report(lost, ErrOverflow)
+	report(refused, ErrTooLarge)
 }
 
 func (e nodeEvents) Proven() { e.n.health.changed() }

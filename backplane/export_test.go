@@ -109,3 +109,6 @@ func SelectionOf(t Target) wire.Selection { return t.sel }
 func Foreign(ctx context.Context, ns *Namespace) (wire.Unannounced, error) {
 	return namespaceDoor{ns}.Foreign(ctx)
 }
+
+// Refusal returns the reason for a missing node that responded with an error.
+func Refusal(text string) error { return &refusal{text} }

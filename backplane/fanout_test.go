@@ -124,8 +124,8 @@ func TestStalledMember(t *testing.T) {
 		assert.GreaterOrEqual(t, d, 400*time.Millisecond, "the others waited")
 		assert.LessOrEqual(t, d, 450*time.Millisecond, "the others waited")
 		settle()
-		stall := reported[*backplane.StalledError](t, f.errs[0])
-		assert.Equal(t, "stuck", stall.Member, "reported")
+		stall := reportedStall(t, f.errs[0])
+		assert.Equal(t, "stuck", stall.Name, "reported")
 		assert.Equal(t, chat, stall.Namespace, "reported")
 		st := f.nodes[0].Stats()
 		assert.EqualValues(t, 1, st.Stalls)
@@ -183,8 +183,8 @@ func TestStallsEverywhere(t *testing.T) {
 					assert.Equal(t, stalls, st.Skipped, "stats")
 					names := map[string]int{}
 					for _, err := range f.errs[0].take() {
-						if s, ok := errors.AsType[*backplane.StalledError](err); ok {
-							names[s.Member]++
+						if s, ok := errors.AsType[*backplane.OpError](err); ok && errors.Is(err, backplane.ErrStalled) {
+							names[s.Name]++
 						} else {
 							t.Errorf("reported %v", err)
 						}
@@ -251,7 +251,7 @@ func TestMemberEndsGoroutine(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		settle()
 		assert.Equal(t, []string{"1", "2"}, polite.all(), "polite")
-		reported[*backplane.StalledError](t, f.errs[0])
+		reportedStall(t, f.errs[0])
 	})
 }
 
@@ -354,8 +354,8 @@ func TestLocalBroadcastBlocksItsCaller(t *testing.T) {
 		f.broadcast(1, "z", backplane.To("red"))
 		time.Sleep(time.Second)
 		settle()
-		e := reported[*backplane.StalledError](t, &log)
-		assert.Equal(t, "a", e.Member)
+		e := reportedStall(t, &log)
+		assert.Equal(t, "a", e.Name)
 		assert.Equal(t, chat, e.Namespace)
 		f.broadcast(0, "w", backplane.To("red")) // does not block
 		st := f.nodes[0].Stats()

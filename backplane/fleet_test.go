@@ -75,7 +75,7 @@ func TestFleet(t *testing.T) {
 	require.Len(t, detail.List[0].Rooms, 3, "MembersDetail: %+v", detail)
 	rooms, err := f.ns[1].AllRooms(ctx)
 	require.NoError(t, err, "AllRooms: %+v", rooms)
-	require.Equal(t, []string{"a", "b", "blue", "c", "red"}, rooms.Rooms, "AllRooms: %+v", rooms)
+	require.Equal(t, []string{"a", "b", "blue", "c", "red"}, rooms.List, "AllRooms: %+v", rooms)
 	if of, err := f.ns[0].RoomsOf(ctx, "c"); err != nil || !slices.Equal(of, []string{"c", "blue"}) {
 		t.Fatalf("RoomsOf: %v, %v", of, err)
 	}

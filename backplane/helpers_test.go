@@ -139,6 +139,14 @@ func reported[E error](t *testing.T, l *errorLog) (e E) {
 	return e
 }
 
+// reportedStall is reported for a member that does not return.
+func reportedStall(t *testing.T, l *errorLog) *backplane.OpError {
+	t.Helper()
+	e := reported[*backplane.OpError](t, l)
+	require.ErrorIs(t, e, backplane.ErrStalled)
+	return e
+}
+
 func (l *errorLog) none(t *testing.T) {
 	t.Helper()
 	assert.Empty(t, l.take(), "reported")

@@ -92,7 +92,7 @@ func TestHostileBytes(t *testing.T) {
 				before := f.nodes[0].Stats()
 				w.send(ch, p)
 				settle()
-				de := reported[*backplane.DecodeError](t, f.errs[0])
+				de := reported[*backplane.MessageError](t, f.errs[0])
 				after := f.nodes[0].Stats()
 				if de.Channel != ch || de.Err == nil || len(de.Error()) > 1000 {
 					t.Errorf("%s on %v: reported %v", name, ch, de)
@@ -227,7 +227,7 @@ func TestSlowErrorHandler(t *testing.T) {
 		st := f.nodes[0].Stats()
 		first, others := 0, 0
 		for _, err := range log.take() {
-			d, ok := errors.AsType[*backplane.DecodeError](err)
+			d, ok := errors.AsType[*backplane.MessageError](err)
 			switch {
 			case !ok:
 				t.Error(err)

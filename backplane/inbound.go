@@ -135,7 +135,7 @@ func (a *arrivals) drop(ch broker.Channel, reason observe.DropReason, err error)
 		n.monitor.Stray.Add(1)
 	case observe.DropUndecodable:
 		n.monitor.Undecodable.Add(1)
-		n.monitor.Report(&DecodeError{Channel: ch, Err: err})
+		n.monitor.Report(&MessageError{Channel: ch, Err: err})
 	}
 	if do := n.monitor.Observers.Drop; do != nil {
 		a.dropped(do, ch, reason)
@@ -259,7 +259,7 @@ func (a *arrivals) Panicked(ctx context.Context, method, member string, value an
 // stalled counts and reports a stalled member.
 func (ns *Namespace) stalled(member string) {
 	ns.node.monitor.Stalls.Add(1)
-	ns.node.monitor.Report(&StalledError{Namespace: ns.name, Member: member})
+	ns.node.monitor.Report(&OpError{Op: "deliver", Namespace: ns.name, Name: member, Err: ErrStalled})
 }
 
 // deliverStart notifies the observer of the broadcast in a.in, whose members are selected, and arranges the

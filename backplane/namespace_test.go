@@ -338,7 +338,7 @@ func TestLongAnswers(t *testing.T) {
 			want = append(want, id)
 		}
 		began := time.Now()
-		for _, list := range []func(context.Context, backplane.Target) (*backplane.Members, error){f.ns[0].Members, f.ns[0].MembersDetail} {
+		for _, list := range []func(context.Context, backplane.Target) (*backplane.Result[backplane.MemberInfo], error){f.ns[0].Members, f.ns[0].MembersDetail} {
 			m, err := list(t.Context(), backplane.All())
 			require.NoError(t, err)
 			require.Len(t, m.Answered, 2)
@@ -354,7 +354,7 @@ func TestLongAnswers(t *testing.T) {
 		}
 		l, err := f.ns[0].AllRooms(t.Context())
 		require.NoError(t, err)
-		assert.Equal(t, want, l.Rooms, "rooms")
+		assert.Equal(t, want, l.List, "rooms")
 		if took := time.Since(began); took > 0 {
 			t.Errorf("that took %v", took)
 		}
@@ -400,8 +400,8 @@ func TestAnswerTooLarge(t *testing.T) {
 		if !ok || len(p.Coverage.Missing) != 1 || time.Since(began) > 0 {
 			t.Fatalf("Members: %v after %v", err, time.Since(began))
 		}
-		r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason)
-		require.True(t, ok, "missing because of %v", r)
+		r := p.Coverage.Missing[0].Reason
+		require.ErrorIs(t, r, backplane.ErrRefused)
 		assert.Equal(t, f.nodes[1].ID(), p.Coverage.Missing[0].Node, "missing because of %v", r)
 		tooLarge()
 	})
@@ -432,8 +432,8 @@ func TestAnswerThatCannotBeWritten(t *testing.T) {
 		p, ok := errors.AsType[*backplane.PartialError](err)
 		require.True(t, ok, "Members: %v", err)
 		require.Len(t, p.Coverage.Missing, 1, "Members: %v", err)
-		r, ok := errors.AsType[*backplane.RefusedError](p.Coverage.Missing[0].Reason)
-		require.True(t, ok, "missing because of %v", p.Coverage.Missing[0].Reason)
+		r := p.Coverage.Missing[0].Reason
+		require.ErrorIs(t, r, backplane.ErrRefused)
 		assert.Contains(t, r.Error(), errTongueTied.Error(), "missing because of %v", p.Coverage.Missing[0].Reason)
 		assert.Equal(t, f.nodes[1].ID(), p.Coverage.Missing[0].Node, "missing because of %v", p.Coverage.Missing[0].Reason)
 		_, err = f.ns[0].AllRooms(t.Context())

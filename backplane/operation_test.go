@@ -110,9 +110,9 @@ func TestRefuse(t *testing.T) {
 					} else {
 						var partial *backplane.PartialError
 						require.ErrorAs(t, err, &partial)
-						var refused *backplane.RefusedError
-						require.ErrorAs(t, partial.Coverage.Missing[0].Reason, &refused)
-						assert.Contains(t, refused.Text, "operation refused")
+						reason := partial.Coverage.Missing[0].Reason
+						require.ErrorIs(t, reason, backplane.ErrRefused)
+						assert.ErrorContains(t, reason, "operation refused")
 					}
 					requests, broadcasts := stats()
 					assert.Equal(t, uint64(1), requests+broadcasts, "counted")

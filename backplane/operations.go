@@ -12,6 +12,12 @@ import (
 // Every method in this file sends a request to the whole fleet. Section "Requests" of the package documentation
 // describes their common contract.
 
+// Result has the responses of the whole fleet to a query or a request.
+type Result[T any] struct {
+	List []T
+	Coverage
+}
+
 // MemberInfo describes a member of some node.
 type MemberInfo struct {
 	ID string
@@ -22,18 +28,6 @@ type MemberInfo struct {
 	// Data is the result of the member's Describe, in the codec's encoding. Nil unless requested, or if the member has
 	// none. Read-only.
 	Data []byte
-}
-
-// Members is a list of members of the whole fleet.
-type Members struct {
-	List []MemberInfo
-	Coverage
-}
-
-// RoomList is a list of rooms of the whole fleet, sorted, each once.
-type RoomList struct {
-	Rooms []string
-	Coverage
 }
 
 // Count is a number of members of the whole fleet: of those that are selected, or that an operation changed.
@@ -65,12 +59,6 @@ type Reply struct {
 	Err string
 }
 
-// Replies are the responses to a request, in the order of their arrival.
-type Replies struct {
-	List []Reply
-	Coverage
-}
-
 // query sends a request to all nodes, with the usual deadline.
 func (ns *Namespace) query(ctx context.Context, req *wire.Request, take func(*wire.Response) bool) (Coverage, error) {
 	ctx, cancel := ns.deadline(ctx, 0)
@@ -79,26 +67,26 @@ func (ns *Namespace) query(ctx context.Context, req *wire.Request, take func(*wi
 }
 
 // Members lists the ids of the members that t selects, with the node of each.
-func (ns *Namespace) Members(ctx context.Context, t Target) (*Members, error) {
+func (ns *Namespace) Members(ctx context.Context, t Target) (*Result[MemberInfo], error) {
 	return ns.members(ctx, t, false)
 }
 
 // MembersDetail is Members with each member's rooms and data.
-func (ns *Namespace) MembersDetail(ctx context.Context, t Target) (*Members, error) {
+func (ns *Namespace) MembersDetail(ctx context.Context, t Target) (*Result[MemberInfo], error) {
 	return ns.members(ctx, t, true)
 }
 
-func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*Members, error) {
+func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*Result[MemberInfo], error) {
 	t := &target.sel
 	if err := ns.target(ctx, t); err != nil {
 		return nil, err
 	}
-	var m Members
+	var m Result[MemberInfo]
 	if t.Nobody() {
 		return &m, nil
 	}
 	if !t.RemoteOnly {
-		m.add(ns.desk.Members(filterOf(t.Rooms, t.All, t.Except), detail))
+		m.List = appendInfo(m.List, ns.desk.Members(filterOf(t.Rooms, t.All, t.Except), detail))
 	}
 	if t.LocalOnly {
 		return &m, nil
@@ -109,17 +97,18 @@ func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*
 		for i := range r.Members {
 			r.Members[i].Node = r.Node
 		}
-		m.add(r.Members)
+		m.List = appendInfo(m.List, r.Members)
 		return false
 	})
 	return &m, err
 }
 
-func (m *Members) add(infos []wire.MemberInfo) {
-	m.List = slices.Grow(m.List, len(infos))
+func appendInfo(list []MemberInfo, infos []wire.MemberInfo) []MemberInfo {
+	list = slices.Grow(list, len(infos))
 	for _, info := range infos {
-		m.List = append(m.List, MemberInfo(info))
+		list = append(list, MemberInfo(info))
 	}
+	return list
 }
 
 // Count counts the members that t selects, without listing them: Crossroom nodes respond with a number. Foreign peers
@@ -152,8 +141,8 @@ func (ns *Namespace) Count(ctx context.Context, t Target) (*Count, error) {
 	return &out, err
 }
 
-// AllRooms lists all rooms that have members, including those named by members' ids.
-func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
+// AllRooms lists all rooms that have members, including those named by members' ids: sorted, each once.
+func (ns *Namespace) AllRooms(ctx context.Context) (*Result[string], error) {
 	if err := ns.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -161,7 +150,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 	for _, name := range ns.rooms.Names() {
 		set[name] = struct{}{}
 	}
-	var l RoomList
+	var l Result[string]
 	var err error
 	l.Coverage, err = ns.query(ctx, &wire.Request{Op: wire.OpRooms, Origin: ns.node.id, Native: true}, func(r *wire.Response) bool {
 		for _, name := range r.Rooms {
@@ -169,11 +158,11 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*RoomList, error) {
 		}
 		return false
 	})
-	l.Rooms = make([]string, 0, len(set))
+	l.List = make([]string, 0, len(set))
 	for name := range set {
-		l.Rooms = append(l.Rooms, name)
+		l.List = append(l.List, name)
 	}
-	slices.Sort(l.Rooms)
+	slices.Sort(l.List)
 	return &l, err
 }
 
@@ -442,7 +431,7 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 }
 
 // Request passes payload to the OnRequest of every other node, and collects their results.
-func (ns *Namespace) Request(ctx context.Context, payload []byte) (*Replies, error) {
+func (ns *Namespace) Request(ctx context.Context, payload []byte) (*Result[Reply], error) {
 	return ns.replies(ctx, &wire.Request{Op: wire.OpCustom, Payload: payload})
 }
 
@@ -458,16 +447,16 @@ func (ns *Namespace) Event(ctx context.Context, payload []byte) error {
 }
 
 // EventAck passes payload to the OnEvent of every other node and collects their replies.
-func (ns *Namespace) EventAck(ctx context.Context, payload []byte) (*Replies, error) {
+func (ns *Namespace) EventAck(ctx context.Context, payload []byte) (*Result[Reply], error) {
 	return ns.replies(ctx, &wire.Request{Op: wire.OpEvent, Payload: payload})
 }
 
-func (ns *Namespace) replies(ctx context.Context, req *wire.Request) (*Replies, error) {
+func (ns *Namespace) replies(ctx context.Context, req *wire.Request) (*Result[Reply], error) {
 	if err := ns.ready(ctx); err != nil {
 		return nil, err
 	}
 	req.Origin, req.Native = ns.node.id, true
-	var out Replies
+	var out Result[Reply]
 	var err error
 	out.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
 		out.List = append(out.List, Reply{Node: r.Node, Payload: r.Payload, Err: r.Err})

@@ -25,10 +25,10 @@ type Options struct {
 	// warnings. Nil means slog.Default(), or no log if OnError or OnErrorContext is set. For silence set
 	// slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
-	// OnError gets each error that no call returns: unreadable messages (*DecodeError), outages (*InterruptedError),
-	// lost messages (*broker.LossError), callbacks that panic (*PanicError) or do not return (*StalledError), other
-	// nodes with this node's id (ErrDuplicateID), lost announcements of other nodes (*MembershipError), responses that
-	// cannot be sent and refused operations (*OpError), and messages without a valid signature (*SignatureError). Calls
+	// OnError gets each error that no call returns: outages (*InterruptedError), lost messages (*broker.LossError),
+	// callbacks that panic (*PanicError), messages that are unreadable or have no valid signature (*MessageError), and
+	// *OpErrors: members that do not return (ErrStalled), refused operations (ErrRefused), other nodes with this node's
+	// id (ErrDuplicateID), lost announcements of other nodes (ErrOverflow), and responses that cannot be sent. Calls
 	// come one at a time on one goroutine that does nothing else. The first four errors of a cause come at once, and
 	// those that follow as one in a second, with their number. Errors beyond 256 waiting ones, and beyond 256 causes in
 	// a second, are counted in Stats.Unreported. Node.Close waits for the waiting calls until its context ends, so
@@ -39,7 +39,7 @@ type Options struct {
 	OnErrorContext func(context.Context, error)
 	// Keys, if not nil, sign all that the node sends and verify all that it receives: see "Signing" in the package
 	// documentation. What is not signed with one of them is refused: counted in Stats.Unverified, and reported as a
-	// *SignatureError.
+	// *MessageError.
 	Keys *Keyring
 	// Unsigned are the operations that the node accepts from foreign peers (Node.js servers), which cannot sign. The
 	// zero value is none. It has no effect on fleets of Crossroom nodes only.
@@ -96,7 +96,7 @@ type NamespaceOptions struct {
 	// IsID, if not nil, reports names that have the form of members' ids, such as a prefix that no other room has. No
 	// member may then enter such a room, except that of its own id, so that it gets nothing that is sent to another
 	// member's id. Join and JoinAll of this node return a *NameError. Those of other nodes, also of Node.js servers
-	// and emitters, do nothing here: that is reported, and a Crossroom node gets a *RefusedError. Nil means that every
+	// and emitters, do nothing here: that is reported, and for a Crossroom node this one is missing with ErrRefused. Nil means that every
 	// room is open. IsID is called for each room that a member is to enter, must not block, and should be the same on
 	// all nodes.
 	IsID func(name string) bool

@@ -220,12 +220,12 @@ func TestLimitOfNames(t *testing.T) {
 			time.Sleep(time.Second)
 			settle()
 			for _, err := range f.errs[0].take() {
-				e, ok := errors.AsType[*backplane.MembershipError](err)
-				if !ok || !strings.Contains(e.Error(), "refused") {
+				e, ok := errors.AsType[*backplane.OpError](err)
+				if !ok || !errors.Is(err, backplane.ErrTooLarge) {
 					t.Errorf("reported %v", err)
 					continue
 				}
-				n += e.Refused
+				n += 1 + e.More
 			}
 			return n
 		}

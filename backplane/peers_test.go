@@ -262,7 +262,7 @@ func TestRestart(t *testing.T) {
 
 				// A request to which the first life will not respond.
 				result := make(chan error, 1)
-				var m *backplane.Members
+				var m *backplane.Result[backplane.MemberInfo]
 				go func() {
 					var err error
 					m, err = f.ns[0].Members(t.Context(), backplane.All())
@@ -439,7 +439,7 @@ func TestMalformedControlFrames(t *testing.T) {
 			before := f.nodes[0].Stats().Undecodable
 			w.send(broker.Control(), p)
 			settle()
-			if de := reported[*backplane.DecodeError](t, f.errs[0]); de.Channel != broker.Control() || de.Err == nil {
+			if de := reported[*backplane.MessageError](t, f.errs[0]); de.Channel != broker.Control() || de.Err == nil {
 				t.Errorf("%s: reported %+v", name, de)
 			}
 			n := f.nodes[0].Stats().Undecodable - before
@@ -509,8 +509,8 @@ func TestAnnouncementsLost(t *testing.T) {
 		assert.LessOrEqual(t, lost, uint64(n))
 		told := uint64(0) // in one report or several
 		for _, err := range f.errs[0].take() {
-			if e, ok := err.(*backplane.MembershipError); ok {
-				told += uint64(e.Lost)
+			if e, ok := err.(*backplane.OpError); ok && errors.Is(err, backplane.ErrOverflow) {
+				told += uint64(1 + e.More)
 			}
 		}
 		assert.Equal(t, lost+before, told)

@@ -17,13 +17,15 @@ func causeOf(err error) any {
 	switch e := err.(type) {
 	case *errorlog.Note:
 		return reportCause{"note", "", "", e.Cause}
-	case *DecodeError:
+	case *MessageError:
+		if refusedSignature(e.Err) {
+			return reportCause{"signature", "", "", reasonText(e.Err)}
+		}
 		return reportCause{"decode", e.Channel.Protocol().String() + " " + e.Channel.Kind().String(), e.Channel.Namespace(), ""}
-	case *SignatureError:
-		return reportCause{"signature", "", "", reasonText(e.Err)}
-	case *MembershipError:
-		return reportCause{kind: "membership"}
 	case *OpError:
+		if errors.Is(e.Err, ErrStalled) {
+			return nil // each names a member that gets no messages
+		}
 		return reportCause{"op", e.Op, e.Namespace, reasonText(e.Err)}
 	case *PanicError:
 		return reportCause{kind: "panic", op: e.What}
@@ -36,7 +38,7 @@ func causeOf(err error) any {
 }
 
 // sentinels are the errors that tell causes of one operation apart.
-var sentinels = []error{ErrBusy, ErrRefused, ErrDuplicateID, ErrTooLarge, ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale, ErrReplayed, broker.ErrClosed}
+var sentinels = append([]error{ErrBusy, ErrRefused, ErrDuplicateID, ErrTooLarge, ErrOverflow, broker.ErrClosed}, signatureErrors...)
 
 // reasonText returns what errors of one operation have in common: not the text, which may have values that another
 // process chose.
@@ -71,18 +73,9 @@ func merged(waiting, err error) error {
 	switch w := waiting.(type) {
 	case *errorlog.Note:
 		return w.Merged()
-	case *DecodeError:
+	case *MessageError:
 		sum := *w
-		sum.More += 1 + err.(*DecodeError).More
-		return &sum
-	case *SignatureError:
-		sum := *w
-		sum.More += 1 + err.(*SignatureError).More
-		return &sum
-	case *MembershipError:
-		sum, m := *w, err.(*MembershipError)
-		sum.Lost += m.Lost
-		sum.Refused += m.Refused
+		sum.More += 1 + err.(*MessageError).More
 		return &sum
 	case *OpError:
 		sum := *w

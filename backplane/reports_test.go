@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
@@ -33,7 +34,7 @@ func TestGarbageCausesFewReports(t *testing.T) {
 				calls, reported := 0, 0
 				n, err := backplane.New(bus.Broker(), &backplane.Options{OnError: func(err error) {
 					calls++
-					var d *backplane.DecodeError
+					var d *backplane.MessageError
 					if errors.As(err, &d) {
 						reported += 1 + d.More
 					}
@@ -67,32 +68,32 @@ func TestErrorsAreOneLine(t *testing.T) {
 	evil := "a\nb\x1b[31m\x00\u2028\u202e\xff"
 	bad := errors.New(evil)
 	ch := broker.Native.Room(evil, evil)
-	missing := backplane.Coverage{Missing: []backplane.Missing{{Node: evil, Count: 1}}}
+	missing := backplane.Coverage{Missing: []observe.Missing{{Node: evil, Count: 1}}}
 	for _, err := range []error{
 		&backplane.NameError{What: "room", Name: evil, Reason: "x"},
 		&backplane.OpError{Op: "join", Namespace: evil, Name: evil, Err: bad},
 		&backplane.OpError{Op: "join", Name: evil, Err: bad, More: 3},
 		&backplane.PartialError{Op: "join", Coverage: missing, Err: bad},
 		&backplane.PartialError{Op: "join", Coverage: backplane.Coverage{Missing: missing.Missing, Links: []backplane.LinkCoverage{{Prefix: "p", Coverage: missing}}}, Err: bad},
-		&backplane.RefusedError{Text: evil},
-		&backplane.DecodeError{Channel: ch, Err: bad},
+		&backplane.MessageError{Channel: ch, Err: bad},
 		&backplane.InterruptedError{Namespace: evil, Err: bad},
 		&backplane.InterruptedError{Err: bad},
 		&backplane.PanicError{What: "Deliver", Member: evil, Value: evil},
 		&backplane.PanicError{What: "Deliver", Value: bad},
-		&backplane.StalledError{Namespace: evil, Member: evil},
+		backplane.Refusal(evil),
+		&backplane.MessageError{Channel: ch, Sender: evil, Err: backplane.ErrForged},
 		&broker.NameError{Channel: ch, Reason: "x"},
 	} {
 		text := err.Error()
 		assert.Equal(t, -1, strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }), "%T: %q", err, text)
 	}
 	for i := range 20_000 {
-		missing.Missing = append(missing.Missing, backplane.Missing{Node: fmt.Sprint(strings.Repeat("x", 100), i), Count: 1})
+		missing.Missing = append(missing.Missing, observe.Missing{Node: fmt.Sprint(strings.Repeat("x", 100), i), Count: 1})
 	}
 	text := (&backplane.PartialError{Op: "join", Coverage: missing, Err: bad}).Error()
 	assert.Less(t, len(text), 20*128+1000, "20,000 missing nodes made a text of 2 MB")
 	assert.Contains(t, text, "19981", "how many are not named")
-	long := &backplane.RefusedError{Text: strings.Repeat("é", 1<<20)}
+	long := backplane.Refusal(strings.Repeat("é", 1<<20))
 	assert.Less(t, len((&backplane.PartialError{Op: "x", Err: long}).Error()), 1100)
 	assert.Less(t, len((&backplane.OpError{Op: "x", Err: fmt.Errorf("%w", errors.New(strings.Repeat("é", 1<<20)))}).Error()), 1200)
 }

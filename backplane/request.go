@@ -109,7 +109,7 @@ func (ns *Namespace) hasRecipients(snap *request.Snapshot) bool {
 func coverageOf(r *request.Result, exp wire.Expected) Coverage {
 	c := Coverage{Answered: r.Answered, Foreign: r.Foreign, Unconfirmed: exp.Silent, Uncounted: r.Inexact}
 	for _, m := range r.Missing {
-		c.Missing = append(c.Missing, Missing{Node: m.Node, Count: m.Count, Reason: reasonFor(&m)})
+		c.Missing = append(c.Missing, observe.Missing{Node: m.Node, Count: m.Count, Reason: reasonFor(&m)})
 	}
 	return c
 }
@@ -126,7 +126,7 @@ func reasonFor(m *request.Missing) error {
 	case request.Busy:
 		return ErrBusy
 	case request.Refused:
-		return &RefusedError{Text: m.Text}
+		return &refusal{m.Text}
 	case request.TooLarge:
 		return ErrTooLarge
 	case request.TimedOut:

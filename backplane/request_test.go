@@ -36,7 +36,7 @@ var questions = []struct {
 	}},
 	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		l, err := ns.AllRooms(ctx)
-		return len(l.Rooms), l.Coverage, err
+		return len(l.List), l.Coverage, err
 	}},
 	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace) (int, backplane.Coverage, error) {
 		m, err := ns.JoinAll(ctx, backplane.All(), "x")
@@ -639,7 +639,7 @@ func TestDuplicateLateAndStrayAnswers(t *testing.T) {
 		if s, u, fo, e := stats(); s != 3 || u != 1 || fo != 1 || e != 2 { // the request itself is received too
 			t.Errorf("stray %d, undecodable %d, foreign %d, echoes %d", s, u, fo, e)
 		}
-		reported[*backplane.DecodeError](t, f.errs[0])
+		reported[*backplane.MessageError](t, f.errs[0])
 
 		w.answer(last, "w", info("late"))
 		settle()
@@ -741,7 +741,7 @@ func TestCallbacksOfRequests(t *testing.T) {
 				},
 			}
 		})
-		by := func(r *backplane.Replies, node int) *backplane.Reply {
+		by := func(r *backplane.Result[backplane.Reply], node int) *backplane.Reply {
 			for i := range r.List {
 				if r.List[i].Node == f.nodes[node].ID() {
 					return &r.List[i]

@@ -75,7 +75,7 @@ func (a *arrivals) refused(ch broker.Channel, f *seal.Failure, sender func() str
 // refuse counts and reports a message that is not taken in.
 func (n *Node) refuse(ch broker.Channel, f *seal.Failure, sender func() string) {
 	n.monitor.Unverified.Add(1)
-	n.monitor.Report(&SignatureError{Channel: ch.Clone(), Sender: strings.Clone(sender()), Err: n.guard.errorOf(f)})
+	n.monitor.Report(&MessageError{Channel: ch.Clone(), Sender: strings.Clone(sender()), Err: n.guard.errorOf(f)})
 }
 
 // errorOf returns the public error of a failure.

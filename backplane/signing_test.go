@@ -33,10 +33,10 @@ func keyring(t *testing.T, secrets ...int) *backplane.Keyring {
 	return k
 }
 
-// because returns the reported *SignatureErrors with a reason.
-func because(list []error, reason error) (found []*backplane.SignatureError) {
+// because returns the reported *MessageErrors with a reason.
+func because(list []error, reason error) (found []*backplane.MessageError) {
 	for _, err := range list {
-		if e, ok := errors.AsType[*backplane.SignatureError](err); ok && errors.Is(e, reason) {
+		if e, ok := errors.AsType[*backplane.MessageError](err); ok && errors.Is(e, reason) {
 			found = append(found, e)
 		}
 	}

@@ -69,7 +69,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(1, uint64(w)))
 			check := func(what string, err error) {
 				// The node that starts and stops may be missing, by name or without.
-				if p, ok := errors.AsType[*backplane.PartialError](err); ok && !slices.ContainsFunc(p.Coverage.Missing, func(m backplane.Missing) bool {
+				if p, ok := errors.AsType[*backplane.PartialError](err); ok && !slices.ContainsFunc(p.Coverage.Missing, func(m observe.Missing) bool {
 					return !errors.Is(m.Reason, backplane.ErrPeerLost) || slices.Contains(f.ids(0, 1, 2, 3), m.Node)
 				}) {
 					return

@@ -95,8 +95,8 @@ func TestBlockingDescribe(t *testing.T) {
 		settle()
 		stalled := map[string]bool{}
 		for _, err := range f.errs[0].take() {
-			if s, ok := errors.AsType[*backplane.StalledError](err); ok {
-				stalled[s.Member] = true
+			if s, ok := errors.AsType[*backplane.OpError](err); ok && errors.Is(err, backplane.ErrStalled) {
+				stalled[s.Name] = true
 			}
 		}
 		require.Len(t, stalled, n, "reported")

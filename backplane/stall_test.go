@@ -34,7 +34,7 @@ func TestQuestionsDuringAStall(t *testing.T) {
 				assert.Len(t, m.Answered, 1, "timeout %v, node %d", timeout, asker)
 				assert.LessOrEqual(t, time.Since(began), 1250*time.Millisecond, "timeout %v, node %d", timeout, asker)
 				settle()
-				reported[*backplane.StalledError](t, f.errs[0])
+				reportedStall(t, f.errs[0])
 			})
 		}
 	}

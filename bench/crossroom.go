@@ -113,7 +113,7 @@ func crossroomRequest(ctx context.Context, s *stage) (round, error) {
 			if err != nil {
 				return err
 			}
-			if got, want := len(all.Rooms), nodes*(rooms+1); got != want { // each sink's own room too
+			if got, want := len(all.List), nodes*(rooms+1); got != want { // each sink's own room too
 				return fmt.Errorf("%d rooms, want %d", got, want)
 			}
 			return nil

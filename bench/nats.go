@@ -129,7 +129,7 @@ func natsMembers(others int) func(context.Context, *stage) (round, error) {
 		}
 		return func(ctx context.Context) (int64, figures, error) {
 			return s.oneByOne(func() error {
-				all, err := requester.ns.FetchSockets(ctx)
+				all, err := requester.ns.All().FetchSockets(ctx)
 				if err != nil {
 					return err
 				}

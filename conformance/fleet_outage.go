@@ -42,7 +42,7 @@ var requestKinds = []requestKind{
 	}, withOwn},
 	{"AllRooms", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		r, err := orEmpty(ns.AllRooms(ctx))
-		return len(r.Rooms) - 1, r.Coverage, err // one for each member, and the common one
+		return len(r.List) - 1, r.Coverage, err // one for each member, and the common one
 	}, withOwn},
 	{"JoinAll", func(ctx context.Context, ns *backplane.Namespace, _ string) (int, backplane.Coverage, error) {
 		t, err := orEmpty(ns.JoinAll(ctx, backplane.All(), "other"))

@@ -77,8 +77,8 @@ func caseQuestions(ctx context.Context, c *fleet) error {
 			return err
 		}
 		slices.Sort(rooms)
-		if rooms = slices.Compact(rooms); !slices.Equal(all.Rooms, rooms) {
-			return fail(f4, "AllRooms are %q instead of %q", all.Rooms, rooms)
+		if rooms = slices.Compact(rooms); !slices.Equal(all.List, rooms) {
+			return fail(f4, "AllRooms are %q instead of %q", all.List, rooms)
 		}
 	}
 	return nil
@@ -326,7 +326,7 @@ func (c *fleet) replies(ctx context.Context, asked *requestLog) error {
 	asker := c.nodes[0]
 	for _, q := range []struct {
 		what, text string
-		ask        func(context.Context, []byte) (*backplane.Replies, error)
+		ask        func(context.Context, []byte) (*backplane.Result[backplane.Reply], error)
 	}{
 		{"Request", "hello", c.ns(0).Request},
 		{"Request", "", c.ns(0).Request},

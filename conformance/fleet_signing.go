@@ -216,7 +216,7 @@ func (c *fleet) refused() error {
 		}
 		for _, want := range []error{backplane.ErrUnsigned, backplane.ErrUnknownKey, backplane.ErrForged, backplane.ErrReplayed} {
 			if !slices.ContainsFunc(m.reports(), func(err error) bool {
-				var refused *backplane.SignatureError
+				var refused *backplane.MessageError
 				return errors.As(err, &refused) && errors.Is(err, want)
 			}) {
 				return fail(f22, "OnError of node %d did not report: %v", m.number, want)

@@ -11,7 +11,7 @@
 //			f.Settle()                            // the servers know each other
 //			east.Freeze()                         // does not receive the request
 //			f.After(300*time.Millisecond, east.Kill)
-//			sockets, err := chat.FetchSockets(t.Context())
+//			sockets, err := chat.All().FetchSockets(t.Context())
 //			// after 500 ms: the responses of the others, and a *PartialError that names east
 //		})
 //	}

@@ -41,7 +41,7 @@ func TestNodeDiesInTheMiddleOfMyQuery(t *testing.T) {
 
 		ask := func() {
 			began := time.Now()
-			sockets, err := rooms["north"].FetchSockets(ctx)
+			sockets, err := rooms["north"].All().FetchSockets(ctx)
 			fmt.Fprintf(&log, "after %v:", time.Since(began))
 			for _, s := range sockets.List {
 				fmt.Fprintf(&log, " %s on %s,", s.ID, adapter.NodeName(s.Node))

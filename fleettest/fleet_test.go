@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/fleettest"
@@ -57,7 +58,7 @@ func TestFaults(t *testing.T) {
 				real := time.Now()
 				fleettest.Run(t, &fleettest.Options{Uncounted: uncounted}, func(t *testing.T, f *fleettest.Fleet) {
 					nodes, spaces := three(t, f)
-					ask := func() (answered []string, missing []backplane.Missing, lasted time.Duration) {
+					ask := func() (answered []string, missing []observe.Missing, lasted time.Duration) {
 						began := time.Now()
 						m, err := spaces[0].Members(t.Context(), backplane.All())
 						assert.Equal(t, len(m.Missing) == 0, err == nil, "%v, missing %v", err, m.Missing)

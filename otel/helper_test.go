@@ -19,6 +19,7 @@ import (
 
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	natsbroker "github.com/crossroom/crossroom/broker/nats"
@@ -229,7 +230,7 @@ func startServer(t *testing.T, b broker.Broker, opts adapter.Options, s adapter.
 }
 
 // acquainted counts the peers whose lists of namespaces are known. Of the others only a sign of life was received.
-func acquainted(peers []backplane.Peer) (n int) {
+func acquainted(peers []observe.Peer) (n int) {
 	for _, p := range peers {
 		if len(p.Namespaces) > 0 {
 			n++

@@ -219,7 +219,7 @@ func TestRudePropagator(t *testing.T) {
 			assert.Equal(t, "hello", (<-k.got).Event())
 			all, err := ns.AllRooms(t.Context())
 			if assert.NoError(t, err, "%+v", all) {
-				assert.Len(t, all.Rooms, 2, "%+v", all)
+				assert.Len(t, all.List, 2, "%+v", all)
 			}
 			// The same on the core, with a header of the caller.
 			nodes := start(t, inMemory(), 2, backplane.Options{Observers: []observe.Observer{observer()}}, nil)

@@ -71,14 +71,6 @@ type Request struct {
 	State     any
 }
 
-// Missing is a node, or several foreign peers, that did not respond, as in
-// backplane.Missing.
-type Missing struct {
-	Node   string
-	Count  int
-	Reason error
-}
-
 // Serve describes a request of another node.
 type Serve struct {
 	Source    *Source
@@ -107,7 +99,7 @@ const (
 	DropEcho
 	// DropForeign: it belongs to another namespace.
 	DropForeign
-	// DropUndecodable: it was reported as a *backplane.DecodeError.
+	// DropUndecodable: it was reported as a *backplane.MessageError.
 	DropUndecodable
 	// DropStray: it is a response to no pending request.
 	DropStray

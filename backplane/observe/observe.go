@@ -1,7 +1,7 @@
 // Package observe shows the work of nodes and emitters to tracing, metrics and tests, through the interface Observer
 // and the data that its methods get. Package otel is an implementation. Options.Observers of packages backplane and
 // adapter take any number of observers. The package is not for changing messages: an observer can only add to their
-// headers.
+// headers. It also has what a node shows on request: Health, Stats, and the peers of a fleet.
 //
 // An Observer embeds Nop, overrides the methods for the events that it wants, and returns these events from Events.
 // Its methods, except Changed, run on the observed goroutine and delay it, so they must be quick and must not block. Several goroutines

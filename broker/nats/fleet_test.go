@@ -109,7 +109,7 @@ func TestFleet(t *testing.T) {
 	heard("carol lobby[]")
 	require.NoError(t, north.To("a.b > *").Emit(ctx, "odd"))
 	heard("bob odd[]")
-	acks, err := north.EmitWithAck(ctx, "ask")
+	acks, err := north.All().EmitWithAck(ctx, "ask")
 	require.NoError(t, err)
 	heard("alice ask[]", "bob ask[]", "carol ask[]")
 	require.Len(t, acks.Values, 3, "EmitWithAck")
@@ -117,7 +117,7 @@ func TestFleet(t *testing.T) {
 	clients, err := north.To("lobby").Clients(ctx)
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"bob", "carol"}, clients.IDs, "Clients")
-	sockets, err := north.FetchSockets(ctx)
+	sockets, err := north.All().FetchSockets(ctx)
 	require.NoError(t, err)
 	for i, s := range sockets.List {
 		require.Equal(t, []string{"alice", "bob", "carol"}[i], s.ID, "FetchSockets: %+v", sockets.List)
@@ -125,7 +125,7 @@ func TestFleet(t *testing.T) {
 	}
 	all, err := north.AllRooms(ctx)
 	require.NoError(t, err)
-	require.ElementsMatch(t, []string{"a.b > *", "alice", "bob", "carol", "lobby"}, all.Rooms, "AllRooms")
+	require.ElementsMatch(t, []string{"a.b > *", "alice", "bob", "carol", "lobby"}, all.List, "AllRooms")
 	replies, err := north.CustomRequest(ctx, "x")
 	require.NoError(t, err)
 	require.Len(t, replies.List, 3, "CustomRequest: %+v", replies)
@@ -153,7 +153,7 @@ func TestFleet(t *testing.T) {
 		ask  func() error
 	}{
 		{"Clients", func() error { _, err := north.All().Clients(ctx); return err }},
-		{"FetchSockets", func() error { _, err := north.FetchSockets(ctx); return err }},
+		{"FetchSockets", func() error { _, err := north.All().FetchSockets(ctx); return err }},
 		{"AllRooms", func() error { _, err := north.AllRooms(ctx); return err }},
 		{"CustomRequest", func() error { _, err := north.CustomRequest(ctx, 1); return err }},
 		{"ServerSideEmitWithAck", func() error { _, err := north.ServerSideEmitWithAck(ctx, "hi"); return err }},
@@ -178,7 +178,7 @@ func TestFleet(t *testing.T) {
 		p.Heal()
 	}
 	for {
-		if sockets, err = north.FetchSockets(ctx); err == nil {
+		if sockets, err = north.All().FetchSockets(ctx); err == nil {
 			break
 		}
 		require.NoError(t, ctx.Err(), "east has not returned: %v", err)

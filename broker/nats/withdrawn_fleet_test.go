@@ -53,7 +53,7 @@ func TestFleetWithoutAPermission(t *testing.T) {
 			}
 			whole := func() error {
 				for i, chat := range chats {
-					if s, err := chat.FetchSockets(ctx); err != nil || len(s.List) != 2 {
+					if s, err := chat.All().FetchSockets(ctx); err != nil || len(s.List) != 2 {
 						return fmt.Errorf("node %d: %v", i, err)
 					}
 				}
@@ -62,7 +62,7 @@ func TestFleetWithoutAPermission(t *testing.T) {
 			eventually(t, whole)
 			g.reload(denied)
 			eventually(t, func() error {
-				chats[0].FetchSockets(ctx) // only a node that publishes notices the missing permission
+				chats[0].All().FetchSockets(ctx) // only a node that publishes notices the missing permission
 				mu.Lock()
 				defer mu.Unlock()
 				if !errors.Is(errors.Join(heard...), nats.ErrPermissionViolation) {
@@ -72,7 +72,7 @@ func TestFleetWithoutAPermission(t *testing.T) {
 			})
 			failed := 0
 			for i, chat := range chats {
-				s, err := chat.FetchSockets(ctx)
+				s, err := chat.All().FetchSockets(ctx)
 				var partial *backplane.PartialError
 				switch {
 				case err == nil && len(s.List) != 2:

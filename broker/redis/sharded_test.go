@@ -338,7 +338,7 @@ func TestServersOnSharded(t *testing.T) {
 	}
 	rooms, err := a.AllRooms(within(t, patience))
 	require.NoError(t, err)
-	assert.Equal(t, []string{"blue", "bob", "red"}, rooms.Rooms)
+	assert.Equal(t, []string{"blue", "bob", "red"}, rooms.List)
 	found, err := a.To("red").FetchSockets(within(t, patience))
 	require.NoError(t, err)
 	require.Len(t, found.List, 1)

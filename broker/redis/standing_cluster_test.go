@@ -269,7 +269,7 @@ func TestClusterFailover(t *testing.T) {
 				if err != nil || count != len(nodes) {
 					return fmt.Errorf("server %d counts %d of %d, %v", i, count, len(nodes), err)
 				}
-				sockets, err := ns.FetchSockets(within(t, patience))
+				sockets, err := ns.All().FetchSockets(within(t, patience))
 				if err != nil || len(sockets.List) != 3 {
 					return fmt.Errorf("server %d fetches %+v, %v", i, sockets, err)
 				}

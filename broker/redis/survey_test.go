@@ -206,7 +206,7 @@ func nodeServer(t *testing.T, srv *servers.Redis, prefix string, publish func(ch
 // fetch expects all sockets of servers on several Redis servers, and no error.
 func fetch(t *testing.T, ns *adapter.Namespace, want ...string) {
 	t.Helper()
-	sockets, err := ns.FetchSockets(within(t, patience))
+	sockets, err := ns.All().FetchSockets(within(t, patience))
 	var ids []string
 	if sockets != nil {
 		for _, s := range sockets.List {

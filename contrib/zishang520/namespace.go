@@ -165,7 +165,7 @@ func (a *namespace) mirrorAll() {
 
 // target selects the sockets of other servers.
 func target(ns *adapter.Namespace, opts *socket.BroadcastOptions) adapter.Operator {
-	o := ns.Remote()
+	o := ns.All().Remote()
 	if opts == nil {
 		return o
 	}

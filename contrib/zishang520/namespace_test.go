@@ -113,7 +113,7 @@ func TestRoomsStayTrue(t *testing.T) {
 	b.close()
 	require.Eventually(t, func() bool {
 		all, err := ns.AllRooms(t.Context())
-		return err == nil && len(all.Rooms) == 0
+		return err == nil && len(all.List) == 0
 	}, patience, time.Millisecond)
 }
 

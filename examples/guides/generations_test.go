@@ -80,7 +80,7 @@ func Example_generations() {
 	for _, line := range lines {
 		fmt.Println(line)
 	}
-	sockets, err := lobby.FetchSockets(ctx)
+	sockets, err := lobby.All().FetchSockets(ctx)
 	fmt.Println(len(sockets.List), "sockets on", len(sockets.Links), "links:", err)
 	if err := errors.Join(both.Close(ctx)); err != nil {
 		log.Fatal(err)

@@ -25,14 +25,14 @@ import (
 func report(err error) {
 	var lost *broker.LossError
 	var gap *backplane.InterruptedError
-	var stalled *backplane.StalledError
+	var op *backplane.OpError
 	switch {
 	case errors.As(err, &lost):
 		slog.Error("messages were lost", "error", err) // this node's, on their way out
 	case errors.As(err, &gap):
 		slog.Warn("messages may be missed", "namespace", gap.Namespace, "error", err) // others', until the link returns
-	case errors.As(err, &stalled):
-		slog.Error("a socket blocks", "socket", stalled.Member) // a bug of the host: use package outgoing
+	case errors.Is(err, backplane.ErrStalled) && errors.As(err, &op):
+		slog.Error("a socket blocks", "socket", op.Name) // a bug of the host: use package outgoing
 	default:
 		slog.Error("realtime", "error", err)
 	}
@@ -80,7 +80,7 @@ func Example_observability() {
 	if err := chat.Emit(ctx, "hello"); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := chat.FetchSockets(ctx); err != nil {
+	if _, err := chat.All().FetchSockets(ctx); err != nil {
 		log.Fatal(err)
 	}
 	var names []string

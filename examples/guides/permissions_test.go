@@ -124,7 +124,7 @@ func nodesWork(t *testing.T, open func() (broker.Broker, error)) (north, south *
 	require.NoError(t, north.Join(ctx, "bob", "lobby"))
 	require.NoError(t, north.To("lobby").Emit(ctx, "hello"))
 	assert.Equal(t, "hello", <-bob.events)
-	sockets, err := north.FetchSockets(ctx)
+	sockets, err := north.All().FetchSockets(ctx)
 	require.NoError(t, err)
 	assert.Len(t, sockets.List, 1)
 	n, err := north.ServerCount(ctx)
@@ -291,7 +291,7 @@ func TestForgedGoodbyes(t *testing.T) {
 	stop := forgeGoodbyes(t, client)
 	asked, partial, wrong := 0, 0, 0
 	for began := time.Now(); time.Since(began) < 4*time.Second; asked++ {
-		found, err := admin[0].FetchSockets(ctx)
+		found, err := admin[0].All().FetchSockets(ctx)
 		var incomplete *backplane.PartialError
 		switch {
 		case err == nil && len(found.List) != len(admin):
@@ -309,7 +309,7 @@ func TestForgedGoodbyes(t *testing.T) {
 	t.Logf("%d forged goodbyes: of %d lists and as many look-ups %d were wrong, %d of the lists partial", stop(), asked, wrong, partial)
 	assert.Zero(t, wrong)
 	require.Eventually(t, func() bool { // as soon as it stops
-		found, err := admin[0].FetchSockets(ctx)
+		found, err := admin[0].All().FetchSockets(ctx)
 		return err == nil && len(found.List) == len(admin)
 	}, 30*time.Second, 10*time.Millisecond)
 }

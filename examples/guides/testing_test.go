@@ -100,7 +100,7 @@ func TestNodeCrashesDuringQuery(t *testing.T) {
 		eastBroker.Freeze() // it gets the request and does not respond
 		f.After(300*time.Millisecond, eastBroker.Kill)
 		began := time.Now()
-		_, err = north.chat.FetchSockets(ctx)
+		_, err = north.chat.All().FetchSockets(ctx)
 		var partial *backplane.PartialError
 		require.ErrorAs(t, err, &partial)
 		assert.Equal(t, "east", adapter.NodeName(partial.Coverage.Missing[0].Node))

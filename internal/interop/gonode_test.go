@@ -186,7 +186,7 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 		if err != nil {
 			return nil, err
 		}
-		return rooms.Rooms, nil
+		return rooms.List, nil
 	},
 	"fetchSockets": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
 		sockets, err := target(n, ns, a).FetchSockets(ctx)
@@ -247,8 +247,8 @@ func replies(r *adapter.Replies, err error) (any, error) {
 	}
 	list := []any{}
 	for _, reply := range r.List {
-		if reply.Err != nil {
-			return list, reply.Err
+		if reply.Err != "" {
+			return list, errors.New(reply.Err)
 		}
 		list = append(list, raw(reply.Data))
 	}

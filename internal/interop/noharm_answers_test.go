@@ -30,7 +30,7 @@ func playAnswers(op string, binary bool) func(*harmFleet, []content) (int, error
 		event := "give-" + answer.id
 		stop, err := f.there.OnServerSideEmit(event, func(_ context.Context, e *adapter.ServerEvent) {
 			var i int
-			if err := e.Bind(&i); err != nil {
+			if err := adapter.BindArgs(e.Args, &i); err != nil {
 				f.report(err)
 			} else if err := e.Ack(value(i)); err != nil {
 				f.report(err)

@@ -44,7 +44,7 @@ func playRooms(f *harmFleet, list []content) (refused int, err error) {
 		}
 		if !old {
 			if _, err := f.emitAll([]content{{event: "event"}}, func(c *harmClient) bool { return !match(c) }, false, func(c content) error {
-				return f.ns.Except(room).Emit(f.ctx, c.event, c.args...)
+				return f.ns.All().Except(room).Emit(f.ctx, c.event, c.args...)
 			}); err != nil {
 				return 0, fmt.Errorf("except room %q: %w", room, err)
 			}

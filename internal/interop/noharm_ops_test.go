@@ -153,7 +153,7 @@ func playAsk(f *harmFleet, list []content) (refused int, err error) {
 	for _, c := range list {
 		f.count++
 		c.event, c.args = "ask", append(slices.Clip(c.args), f.count)
-		acks, err := f.ns.EmitWithAck(f.ctx, c.event, c.args...)
+		acks, err := f.ns.All().EmitWithAck(f.ctx, c.event, c.args...)
 		switch {
 		case err != nil && refusal(err):
 			refused++

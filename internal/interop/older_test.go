@@ -160,8 +160,8 @@ func TestOlderServersInV6(t *testing.T) {
 			})
 			quick("AllRooms", func() error { _, err := ns.AllRooms(ctx); return err })
 			for what, list := range map[string]func(context.Context) (*adapter.Sockets, error){
-				"FetchSockets":         ns.FetchSockets,
-				"FetchSockets, except": ns.Except("empty").FetchSockets,
+				"FetchSockets":         ns.All().FetchSockets,
+				"FetchSockets, except": ns.All().Except("empty").FetchSockets,
 			} {
 				quick(what, func() error {
 					s, err := list(ctx)
@@ -228,7 +228,7 @@ func TestInAllRooms(t *testing.T) {
 			}
 			s.same("clients in both rooms", got, ids(s.where(inBoth)))
 			for what, want := range map[string][]*client{"all": s.clients, "red": s.where(in("red")), "but red": s.where(not(in("red")))} {
-				o := map[string]adapter.Operator{"all": ns.All(), "red": ns.To("red"), "but red": ns.Except("red")}[what]
+				o := map[string]adapter.Operator{"all": ns.All(), "red": ns.To("red"), "but red": ns.All().Except("red")}[what]
 				n, err := o.Count(s.ctx)
 				require.NoError(t, err, what)
 				require.Equal(t, len(want), n.Total, what)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 )
 
 // question is one kind of request. ask returns its result in a few words.
@@ -44,7 +45,7 @@ var questions = []question{
 	}, true},
 	{"all rooms", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
 		l, err := ns.AllRooms(ctx)
-		return fmt.Sprint(len(l.Rooms), " rooms"), err
+		return fmt.Sprint(len(l.List), " rooms"), err
 	}, false},
 	{"count", func(ctx context.Context, ns *backplane.Namespace) (string, error) {
 		n, err := ns.Count(ctx, backplane.All())
@@ -96,7 +97,7 @@ var questions = []question{
 type outcome struct {
 	text     string
 	answered []string
-	missing  []backplane.Missing
+	missing  []observe.Missing
 	err      error
 	took     time.Duration
 }

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -200,7 +200,7 @@ func (b *bridge) rivals(one, other *Link) (self candidate, all []candidate) {
 	}
 	peers := other.Peers()
 	for _, p := range one.Peers() {
-		if serves(p, b.set.namespace) && slices.ContainsFunc(peers, func(q backplane.Peer) bool {
+		if serves(p, b.set.namespace) && slices.ContainsFunc(peers, func(q observe.Peer) bool {
 			return q.ID == p.ID && serves(q, b.set.namespace)
 		}) {
 			all = append(all, candidate{p.ID, p.Since})

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
@@ -25,7 +26,7 @@ type Part[T any] struct {
 // true if no link has a value.
 func Merge[T any](op wire.Op, parts []Part[T]) (f backplane.Coverage, err error, failed bool) {
 	var hard []error
-	var missing []backplane.Missing
+	var missing []observe.Missing
 	var partial *backplane.PartialError
 	for _, p := range parts {
 		f.Links = append(f.Links, backplane.LinkCoverage{Prefix: p.Key, Coverage: p.Coverage, Err: p.Err})
@@ -50,7 +51,7 @@ func Merge[T any](op wire.Op, parts []Part[T]) (f backplane.Coverage, err error,
 		}
 	}
 	for _, m := range missing {
-		same := func(o backplane.Missing) bool { return m.Node != "" && o.Node == m.Node }
+		same := func(o observe.Missing) bool { return m.Node != "" && o.Node == m.Node }
 		if m.Node != "" && slices.Contains(f.Answered, m.Node) || slices.ContainsFunc(f.Missing, same) {
 			continue
 		}

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/crossroom/crossroom/adapter/internal/socketio"
-	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -23,7 +23,7 @@ type Link struct {
 	Broker broker.Broker
 	Node   wire.Node
 	// Peers is backplane.Node.KnownPeers.
-	Peers func() []backplane.Peer
+	Peers func() []observe.Peer
 
 	// Core is the namespace on this link. Except converts the exceptions of a broadcast to a
 	// form that all servers of the link understand. Both are set before Set.Start.
@@ -131,6 +131,6 @@ func (l *Link) has(node, namespace string) bool {
 	return false
 }
 
-func serves(p backplane.Peer, namespace string) bool {
+func serves(p observe.Peer, namespace string) bool {
 	return slices.Contains(p.Namespaces, namespace)
 }

@@ -85,7 +85,7 @@ func (s *Socket) To(rooms ...string) adapter.Operator { return s.Others().To(s.n
 func (s *Socket) In(rooms ...string) adapter.Operator { return s.ns.To(s.named(rooms)...) }
 
 // Others selects all sockets of the namespace, on all nodes, except the client itself.
-func (s *Socket) Others() adapter.Operator { return s.ns.Except(s.id) }
+func (s *Socket) Others() adapter.Operator { return s.ns.All().Except(s.id) }
 
 // Handshake returns how the client connected, including Auth. It is shared: read-only.
 func (s *Socket) Handshake() *adapter.Handshake {

@@ -58,7 +58,7 @@ func TestFleetAsksForAcks(t *testing.T) {
 	c, _ := s.enter(t)
 	done := make(chan *adapter.Acks, 1)
 	go func() {
-		acks, err := s.root.EmitWithAck(t.Context(), "sum", 1, 2)
+		acks, err := s.root.All().EmitWithAck(t.Context(), "sum", 1, 2)
 		assert.NoError(t, err)
 		done <- acks
 	}()
@@ -222,7 +222,7 @@ func TestDescribe(t *testing.T) {
 	c.send(`40{"token":"123"}`)
 	c.read()
 	c.expect(`42["auth",{"token":"123"}]`)
-	got, err := s.root.FetchSockets(t.Context())
+	got, err := s.root.All().FetchSockets(t.Context())
 	require.NoError(t, err)
 	var data map[string]string
 	require.NoError(t, got.List[0].BindData(&data))

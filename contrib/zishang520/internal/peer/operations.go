@@ -200,7 +200,7 @@ var operations = map[string]func(ctx context.Context, p *peer, nsp socket.Namesp
 		if err != nil {
 			return nil, err
 		}
-		return list(rooms.Rooms), nil
+		return list(rooms.List), nil
 	},
 	"clients": func(ctx context.Context, p *peer, nsp socket.Namespace, a args) (any, error) {
 		return p.clients(ctx, nsp, a["rooms"])
