@@ -22,10 +22,10 @@ type Harness struct {
 	// tb.Cleanup run after the suite has closed all brokers of the case. Required.
 	Open func(tb testing.TB) System
 
-	// Subscription is the mode of the namespaces of RunFleet. The zero value leaves it to the nodes.
+	// Subscription is the mode of the namespaces of RunFleet and Soak. The zero value leaves it to the nodes.
 	Subscription backplane.SubscriptionMode
 
-	// Keys of the nodes of RunFleet. Nil means that they sign nothing.
+	// Keys of the nodes of RunFleet and Soak. Nil means that they sign nothing.
 	Keys *backplane.Keyring
 
 	// Timeout limits the time of one case, including recoveries from outages. Zero or negative means 30 seconds.

@@ -17,7 +17,8 @@ type Outcome string
 const (
 	Pass    Outcome = "pass"          // all cases
 	Part    Outcome = "pass, in part" // some cases could not run, the others passed
-	Failed  Outcome = "fail"          // at least one case, or the harness failed in one
+	Failed  Outcome = "fail"          // the broker, or a fleet on it, in at least one case
+	Broken  Outcome = "harness fails" // no case failed, and the harness failed in at least one
 	Skipped Outcome = "skip"          // no case could run
 	NotRun  Outcome = "not run"       // excluded by -run
 )
@@ -42,8 +43,8 @@ type result struct {
 type Row struct {
 	Clause  Clause
 	Outcome Outcome
-	// Passed, Failed and Skipped are the names of the cases with each outcome.
-	Passed, Failed, Skipped []string
+	// Passed, Failed, Broken and Skipped are the names of the cases with each outcome.
+	Passed, Failed, Broken, Skipped []string
 	// Reasons of the skipped cases, each once.
 	Reasons []string
 }
@@ -60,6 +61,7 @@ func (r *Report) Rows() []Row {
 		for _, c := range res.c.Clauses {
 			row := &rows[c-r.clauses[0]]
 			var skipped *Skip
+			var failure *Failure
 			switch {
 			case res.err == nil:
 				row.Passed = append(row.Passed, res.c.Name)
@@ -68,8 +70,10 @@ func (r *Report) Rows() []Row {
 				if !slices.Contains(row.Reasons, skipped.Reason) {
 					row.Reasons = append(row.Reasons, skipped.Reason)
 				}
-			default:
+			case errors.As(res.err, &failure):
 				row.Failed = append(row.Failed, res.c.Name)
+			default:
+				row.Broken = append(row.Broken, res.c.Name)
 			}
 		}
 	}
@@ -78,6 +82,8 @@ func (r *Report) Rows() []Row {
 		switch {
 		case row.Failed != nil:
 			row.Outcome = Failed
+		case row.Broken != nil:
+			row.Outcome = Broken
 		case row.Passed != nil && row.Skipped != nil:
 			row.Outcome = Part
 		case row.Passed != nil:
@@ -96,6 +102,9 @@ func (r Row) String() string {
 	if r.Failed != nil {
 		notes = append(notes, "failed: "+strings.Join(r.Failed, ", "))
 	}
+	if r.Broken != nil {
+		notes = append(notes, "the harness failed: "+strings.Join(r.Broken, ", "))
+	}
 	if r.Skipped != nil {
 		notes = append(notes, "not tried: "+strings.Join(r.Skipped, ", ")+": "+strings.Join(r.Reasons, "; "))
 	}
@@ -111,7 +120,7 @@ func (r *Report) Markdown() string {
 	b.WriteString("| clause | outcome | cases | not tried |\n|---|---|---|---|\n")
 	for _, row := range r.Rows() {
 		fmt.Fprintf(&b, "| %v | %s | %s | %s |\n", row.Clause, row.Outcome,
-			strings.Join(slices.Concat(row.Passed, row.Failed), ", "),
+			strings.Join(slices.Concat(row.Passed, row.Failed, row.Broken), ", "),
 			strings.Join(append(slices.Clone(row.Skipped), row.Reasons...), ", "))
 	}
 	return b.String()
@@ -132,7 +141,7 @@ func (r *Report) attributes(t *testing.T) {
 	for _, row := range r.Rows() {
 		value, err := json.Marshal(attribute{
 			Broker: r.broker, Clause: row.Clause.String(), Text: row.Clause.Text(), Outcome: row.Outcome,
-			Cases: len(row.Passed) + len(row.Failed), Skipped: row.Skipped, Reasons: row.Reasons,
+			Cases: len(row.Passed) + len(row.Failed) + len(row.Broken), Skipped: row.Skipped, Reasons: row.Reasons,
 		})
 		if err != nil {
 			t.Errorf("conformance: %v", err)

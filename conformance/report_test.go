@@ -2,9 +2,12 @@ package conformance_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/crossroom/crossroom/backplane"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/conformance"
 )
@@ -48,6 +51,44 @@ func TestReport(t *testing.T) {
 	table := report.Markdown()
 	if n := strings.Count(table, "\n"); n != len(rows)+2 || !strings.Contains(table, "| B26 | pass | ") {
 		t.Errorf("table of %d lines:\n%s", n, table)
+	}
+}
+
+// TestReportOfTheHarness: a harness that fails is no failure of the broker, and hides none.
+func TestReportOfTheHarness(t *testing.T) {
+	c := conformance.Cases()[0]
+	harness, broker := errors.New("no server"), &conformance.Failure{Clause: c.Clauses[0]}
+	for _, x := range []struct {
+		results []error
+		want    conformance.Outcome
+	}{
+		{[]error{nil, harness}, conformance.Broken},
+		{[]error{harness, broker}, conformance.Failed},
+		{[]error{&conformance.Skip{Reason: "x"}, fmt.Errorf("case: %w", broker)}, conformance.Failed},
+	} {
+		row := conformance.ReportOf(c, x.results...).Rows()[c.Clauses[0]-1]
+		if row.Outcome != x.want || len(row.Passed)+len(row.Failed)+len(row.Broken)+len(row.Skipped) != 2 {
+			t.Errorf("%v of %v, want %q", row, x.results, x.want)
+		}
+	}
+	row := conformance.ReportOf(c, harness).Rows()[c.Clauses[0]-1]
+	if s := row.String(); !strings.Contains(s, "harness fails (the harness failed: "+c.Name+")") {
+		t.Error(s)
+	}
+}
+
+// TestOpenedSystems: Run, RunFleet and Soak open systems with the choices of the harness.
+func TestOpenedSystems(t *testing.T) {
+	keys, err := backplane.NewKeyring(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, mode := conformance.Harness{
+		Open: func(testing.TB) conformance.System { return conformance.System{} },
+		Keys: keys, Subscription: backplane.DynamicSubscription,
+	}.OpenedWith(t)
+	if got != keys || mode != backplane.DynamicSubscription {
+		t.Errorf("keys %v, mode %v", got, mode)
 	}
 }
 

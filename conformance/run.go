@@ -40,12 +40,7 @@ func (h *Harness) run(t *testing.T, cases []Case, clauses []Clause) *Report {
 		t.Run(c.Name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), h.timeout())
 			defer cancel()
-			sys := h.Open(t)
-			sys.subscription, sys.keys = h.Subscription, h.Keys
-			if report.broker == "" {
-				sys.Node = report.named(sys.Node)
-			}
-			err := c.runWith(ctx, sys, t.Logf)
+			err := c.runWith(ctx, h.open(t, report), t.Logf)
 			report.add(c, err)
 			var skipped *Skip
 			switch {
@@ -64,6 +59,16 @@ func (h *Harness) run(t *testing.T, cases []Case, clauses []Clause) *Report {
 		report.attributes(t)
 	}
 	return report
+}
+
+// open returns a fresh system with the choices of the harness.
+func (h *Harness) open(tb testing.TB, report *Report) System {
+	sys := h.Open(tb)
+	sys.subscription, sys.keys = h.Subscription, h.Keys
+	if h.Name == "" {
+		sys.Node = report.named(sys.Node)
+	}
+	return sys
 }
 
 // named records the name of the first broker that node makes.

@@ -12,7 +12,7 @@ import (
 // Soak repeats every case that depends on timing, of single brokers and of fleets, times times. Eight run at once, to
 // disturb each other. Soak fails the test if a single run reports a violation: either the broker is worse than a single
 // run shows, or the suite has a defect. The count is a test attribute too. Soak begins no further run when more than 20
-// have failed. It does not use Harness.Subscription and Harness.Keys.
+// have failed.
 //
 // The functions that Open gives to tb.Cleanup run when their case ends, on its goroutine and possibly several at once,
 // so they must not end the test. What tb.TempDir makes stays until the whole test ends.
@@ -48,10 +48,7 @@ func Soak(t *testing.T, h Harness, times int) {
 		slots <- struct{}{}
 		tb := &cleaner{TB: t}
 		t.Cleanup(tb.clean) // if Open ends the test
-		sys := h.Open(tb)
-		if h.Name == "" {
-			sys.Node = report.named(sys.Node)
-		}
+		sys := h.open(tb, &report)
 		all.Go(func() {
 			defer func() { <-slots }()
 			defer tb.clean()

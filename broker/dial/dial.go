@@ -158,6 +158,14 @@ func Open(addr string, opts *Options) (broker.Broker, error) {
 	return d.open()
 }
 
+// opened returns a broker as an interface, which is nil with an error.
+func opened[B broker.Broker](b B, err error) (broker.Broker, error) {
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
 // Broker makes a broker for one more node, without a connection. The caller closes it, after its node. Its errors are those
 // of New. They are possible here only if a file of TLS was changed or removed after New.
 func (d *Dialer) Broker() (broker.Broker, error) { return d.open() }
@@ -196,7 +204,7 @@ func (d *Dialer) redis(base string, params url.Values, o Options) error {
 	if len(params) > 0 {
 		base += "?" + params.Encode()
 	}
-	d.open = func() (broker.Broker, error) { return redisbroker.Open(base, opts) }
+	d.open = func() (broker.Broker, error) { return opened(redisbroker.Open(base, opts)) }
 	return nil
 }
 
@@ -237,6 +245,6 @@ func (d *Dialer) nats(servers, scheme string, params url.Values, o Options) erro
 		}
 	}
 	servers = strings.Join(list, ",")
-	d.open = func() (broker.Broker, error) { return natsbroker.Open(servers, opts) }
+	d.open = func() (broker.Broker, error) { return opened(natsbroker.Open(servers, opts)) }
 	return nil
 }

@@ -151,7 +151,7 @@ func TestRefused(t *testing.T) {
 		}
 		assert.Contains(t, err.Error(), reason, address)
 		assert.NotContains(t, err.Error(), "secret", address)
-		assert.Nil(t, b, address)
+		assert.True(t, b == nil, "%s: a broker that is a nil pointer", address)
 	}
 	_, err := dial.Open("redis://host?prefix=a", &dial.Options{Prefix: "a"})
 	assert.ErrorContains(t, err, "in the address and in Options")

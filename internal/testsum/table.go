@@ -93,7 +93,7 @@ func clauseLess(a, b string) int {
 }
 
 // words are the table's texts for outcomes. A missing outcome did not run.
-var words = map[string]string{"pass": "pass", "pass, in part": "part", "skip": "skip", "fail": "FAIL", "": "–", "not run": "–"}
+var words = map[string]string{"pass": "pass", "pass, in part": "part", "skip": "skip", "fail": "FAIL", "harness fails": "HARNESS", "": "–", "not run": "–"}
 
 // print writes the table, followed by the reasons of the cells that did not pass.
 func (t *table) print(out io.Writer) {
@@ -124,7 +124,7 @@ func (t *table) print(out io.Writer) {
 
 // notes lists the skipped cases, by broker and reason.
 func (t *table) notes(out io.Writer) {
-	fmt.Fprintln(out, "\n  part: some cases of the clause could not run; skip: none could; –: did not run")
+	fmt.Fprintln(out, "\n  part: some cases of the clause could not run; skip: none could; HARNESS: it failed, not the broker; –: did not run")
 	for _, b := range t.brokers {
 		if slices.Contains(t.absent(), b) {
 			fmt.Fprintf(out, "  %s: the suite did not run\n", b)
