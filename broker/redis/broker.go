@@ -37,7 +37,7 @@ var _ broker.Broker = (*Broker)(nil)
 //
 //	redis://user:password@host:6379                  one server; host:6379 alone is the same
 //	rediss://host:6379                               with TLS
-//	unix:///run/redis.sock                           a socket of the system
+//	unix:///run/redis.sock                           a Unix socket
 //	redis+sentinel://host:26379,host:26379/master    the master that Sentinels name; rediss+sentinel:// with TLS
 //	redis+cluster://host:6379,host:6379              a cluster, by some of its servers; rediss+cluster:// with TLS
 //
@@ -51,10 +51,10 @@ var _ broker.Broker = (*Broker)(nil)
 //	tls_server_name                         the name to verify in place of the host, with rediss
 //
 // Another parameter is an error. So is a database other than 0: pub/sub ignores databases, use Options.Prefix. It does no
-// I/O except to read these files: connections are opened when they are needed. Close also closes the client behind it. nil
+// I/O except to read these files; connections are opened when they are needed. Close also closes the client behind it. nil
 // options mean the defaults.
 //
-// Errors: *AddressError, *PrefixError, *ClientError (of Options.SubscribeClient).
+// Errors: *AddressError, also for a file that cannot be read; *PrefixError; *ClientError of Options.SubscribeClient.
 func Open(address string, opts *Options) (*Broker, error) {
 	client, err := openClient(address)
 	if err != nil {
@@ -69,13 +69,13 @@ func Open(address string, opts *Options) (*Broker, error) {
 	return b, nil
 }
 
-// New makes a broker for a client: a *redis.Client, for a single server or by Sentinel, or a
+// New makes a broker for a client: a *redis.Client, for a single server or with Sentinel, or a
 // *redis.ClusterClient. The caller keeps owning the client, and closes it after the broker.
 // The broker uses the client's dialer, credentials and client name, and its list of the
 // cluster's masters. Hooks, OnConnect, timeouts and retries do not apply (see the package
 // documentation). New does no I/O. nil options mean the defaults.
 //
-// Errors: *PrefixError, *ClientError.
+// Errors: *PrefixError, *ClientError (nil, or of another type).
 func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 	b := &Broker{publishClient: client, subscribeClient: client, opts: opts.withDefaults(), closing: lifecycle.NewOnce()}
 	if b.opts.SubscribeClient != nil {
@@ -123,21 +123,20 @@ func (b *Broker) newSending(to, from *nodes) sending {
 	return p.out
 }
 
-// PublishClient returns the client by which the broker publishes.
+// PublishClient returns the client from which the broker has the address and the credentials for publishing: the one
+// given to New, or made by Open. It is for other commands of the program. Close closes it only after Open.
 func (b *Broker) PublishClient() redis.UniversalClient { return b.publishClient }
 
-// SubscribeClient returns the client by which the broker subscribes and counts.
+// SubscribeClient returns Options.SubscribeClient, or the client of PublishClient if that is nil.
 func (b *Broker) SubscribeClient() redis.UniversalClient { return b.subscribeClient }
 
 // Prefix returns the prefix of all channel names.
 func (b *Broker) Prefix() string { return b.opts.Prefix }
 
-// Publish implements broker.Broker. Publish itself writes a message of up to 4 KiB if no other
-// is queued or in flight. Such a write does not wait, unless the client's dialer returns
-// connections without a buffer. It then ends after Options.ProbeTimeout, not with the context. Once the
-// broker has connected to a server that allows less than Capabilities.MaxPayload, Publish
-// refuses larger payloads with a *broker.PayloadError that has that server's limit, if the
-// user may read it (CONFIG GET).
+// Publish implements broker.Broker: it puts the message into the queue, and waits only while the queue is full (see
+// Publishing in the package documentation). Once the broker has connected to a server that allows less than
+// Capabilities.MaxPayload, Publish refuses larger payloads with a *broker.PayloadError that has that server's limit, if
+// the user may read it (CONFIG GET).
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -151,8 +150,8 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 	return b.out.put(ctx, ch, payload)
 }
 
-// Flush implements broker.Broker: nil means that the server has replied to each message. A
-// loss that one Flush has returned is not returned by the next.
+// Flush implements broker.Broker: nil means that the server has replied to each message. A loss that a Flush has
+// returned is not returned by one that begins later.
 func (b *Broker) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -160,10 +159,9 @@ func (b *Broker) Flush(ctx context.Context) error {
 	return b.out.Flush(ctx)
 }
 
-// Subscribe implements broker.Broker. If the first connection cannot be made, or breaks before
-// the filters are live, Subscribe returns the cause and stops connecting. During an
-// interruption of earlier subscriptions it waits. A filter that the server does not allow is
-// a *ServerError.
+// Subscribe implements broker.Broker. If the first connection cannot be made, or breaks before the filters are live,
+// Subscribe returns the cause and the broker makes no other attempt. While earlier subscriptions of this broker are
+// interrupted, it waits for the end of the outage instead. A filter that the server does not allow is a *ServerError.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
 		return nil, errNoReceiver
@@ -185,8 +183,8 @@ func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([
 	return b.querier.subscribers(ctx, channels)
 }
 
-// Responders implements broker.Broker with PUBSUB CHANNELS, with the same errors as
-// Subscribers. The server compares all of its channels with a pattern for it.
+// Responders implements broker.Broker with PUBSUB CHANNELS, with the same errors as Subscribers. Each server compares all
+// of its channels with a pattern to find the response channels, so it is slow on a server with many channels.
 func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	return b.querier.responders(ctx, w, ns)
 }
@@ -202,7 +200,8 @@ func (b *Broker) Stats() broker.Stats {
 	return s
 }
 
-// Capabilities implements broker.Broker.
+// Capabilities implements broker.Broker. The broker counts subscribers, lists responders and reconnects. It keeps order
+// across channels except on a cluster, and OnlyExactly is Options.Sharded.
 func (b *Broker) Capabilities() broker.Capabilities {
 	return broker.Capabilities{
 		Name:              "redis",
@@ -218,9 +217,9 @@ func (b *Broker) Capabilities() broker.Capabilities {
 	}
 }
 
-// Close implements broker.Broker. While the server is unreachable, Close waits until it
-// returns, the queued messages are too old, or ctx ends. Close also waits until running
-// calls of receivers have returned, or ctx ends.
+// Close implements broker.Broker. While the server is unreachable, Close waits until it returns, the queued messages are
+// too old, or ctx ends. Close also waits until running calls of receivers have returned, or ctx ends; see
+// "Calls that wait" in the package documentation.
 func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {

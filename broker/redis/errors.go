@@ -16,7 +16,7 @@ import (
 var ErrTooOld = errors.New("waited too long in the queue")
 
 // ServerError is an error reply of the Redis server, such as NOPERM or WRONGPASS. It arrives
-// wrapped. It is also a redis.Error, so redis.HasErrorPrefix accepts it.
+// wrapped. redis.HasErrorPrefix of go-redis accepts it too.
 type ServerError struct {
 	// Command is the refused command, such as "PSUBSCRIBE".
 	Command string
@@ -53,8 +53,8 @@ func (e *ServerError) hide(secrets ...string) {
 func (e *ServerError) RedisError() {}
 
 // MembershipError reports that a server replied, but does not carry all messages of the fleet.
-// The broker does not use the connection, and looks for another server until it finds one. A
-// Subscribe without earlier subscriptions, Subscribers and Responders return the error instead.
+// The broker does not use the connection, and looks for another server until it finds one.
+// Subscribers, Responders and the first Subscribe return the error instead.
 type MembershipError struct {
 	Addr string
 	// Reason says what the server is instead, such as a replica.

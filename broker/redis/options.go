@@ -19,20 +19,20 @@ type Options struct {
 	// of a fleet must have the same setting: brokers with and without it never receive each other's messages.
 	Sharded bool
 
-	// SubscribeClient is the client for subscribing and counting; nil means the client given to New
-	// or made by Open. Set it if the fleet subscribes at other servers than those it publishes to,
-	// or as another user.
+	// SubscribeClient is the client for subscribing and counting; nil means the client given to New or made by Open. Set
+	// it if the fleet subscribes at other servers than those it publishes to, or as another user. The caller closes it
+	// after the broker.
 	SubscribeClient redis.UniversalClient
 
 	// Logger gets a line for each lost and each restored connection. Nil means slog.Default(). For
 	// silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
-	// QueueMessages, QueueBytes and QueueAge limit the queue, so that an outage costs a limited
-	// amount of memory, and messages sent after it are not stale. Publish waits while the queue
-	// holds QueueMessages messages or QueueBytes bytes. Bytes include names, and about 40 bytes
-	// for each message. A message older than QueueAge is lost, and reported. Zero or less means
-	// 65,536 messages, 32 MiB and 30 seconds; a negative QueueAge means no age limit.
+	// QueueMessages, QueueBytes and QueueAge limit the queue, so that an outage costs a limited amount of memory, and
+	// messages sent after it are not stale. Publish waits while the queue holds QueueMessages messages or QueueBytes
+	// bytes. Messages in flight count (up to 256 KiB), and bytes include channel names and about 40 bytes for each
+	// message. A message larger than QueueBytes is accepted into an empty queue. A message older than QueueAge is lost,
+	// and reported. Zero or less means 65,536 messages, 32 MiB and 30 seconds; a negative QueueAge means no age limit.
 	QueueMessages int
 	QueueBytes    int
 	QueueAge      time.Duration
@@ -44,33 +44,32 @@ type Options struct {
 	// Zero or less means no limit.
 	MaxRate int
 
-	// MaxPayload is the largest payload in bytes; zero or less means 4 MiB, half of the soft limit
-	// of a server with default settings (see Limits in the package documentation). More than 6 MiB
-	// needs a larger client-output-buffer-limit for pubsub on every server. If the user may read
-	// that limit (CONFIG GET), Publish refuses larger payloads with a *broker.PayloadError that has
-	// the server's limit.
+	// MaxPayload is the largest payload in bytes; zero or less means 4 MiB, half of the soft limit of a server with
+	// default settings (see Limits in the package documentation). More than 6,645,350 bytes needs a larger
+	// client-output-buffer-limit for pubsub on every server. If the user may read that limit (CONFIG GET), Publish
+	// refuses larger payloads with a *broker.PayloadError that has the server's limit.
 	MaxPayload int
 
-	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. Each message
-	// counts 128 bytes in addition to its payload. While it is full, the connection, and with it every
-	// other subscription, waits for the receiver: for all receivers together SlowReceiver at once, and
-	// a quarter of the time in the long run. After that the receiver misses messages until half of the
-	// buffer is free, and gets Interrupted, with a *broker.LossError that wraps
+	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. Each message counts 128 bytes in
+	// addition to its payload. A larger message is accepted into an empty buffer. While a buffer is full, the connection,
+	// and with it every other subscription, waits for its receiver for at most SlowReceiver. Such waits of all receivers
+	// together take at most a quarter of the time: each second of them needs 3 seconds without. After that the receiver
+	// misses messages until half of the buffer is free, and gets Interrupted, with a *broker.LossError that wraps
 	// broker.ErrSlowReceiver, and Resumed in their place. Zero or less means 16 MiB and 1 second.
 	ReceiveBuffer int
 	SlowReceiver  time.Duration
 
-	// ProbeInterval is the time between two examinations of the server of each connection.
-	// ProbeTimeout is the time within which a server must send anything before its connection
-	// counts as lost. So a dead link, a frozen server or a server that left the fleet is noticed
-	// after at most the sum of both. ProbeTimeout also limits opening a connection. Zero or less
-	// means 1 second and 3 seconds.
+	// ProbeInterval is the time between two examinations of the server of each connection. ProbeTimeout is how long the
+	// server may then send nothing before the connection counts as lost. So a dead link or a frozen server is noticed
+	// after at most the sum of both; see Outages in the package documentation for servers that have lost their place.
+	// ProbeTimeout also limits opening a connection. Zero or less means 1 second and 3 seconds.
 	ProbeInterval time.Duration
 	ProbeTimeout  time.Duration
 
-	// BackoffMin and BackoffMax limit the pauses between attempts to connect, so that many nodes
-	// do not reconnect at the same moment. Each pause is random, between zero and a limit that
-	// doubles from BackoffMin to BackoffMax. Zero or less means 50 milliseconds and 2 seconds.
+	// BackoffMin and BackoffMax limit the pauses between attempts to connect, so that many nodes do not reconnect at the
+	// same moment. Each pause is random, between zero and a limit that doubles from BackoffMin to BackoffMax. Zero or
+	// less means 50 milliseconds and 2 seconds. All brokers of a fleet should have the same values: after an outage, a
+	// broker waits with its queued messages for as long as the others may pause.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
 }
