@@ -30,7 +30,7 @@ var _ broker.Broker = (*Broker)(nil)
 // Open makes a broker for one server or a cluster, from addresses separated by commas:
 // nats://host:4222 or tls://host:4222. They have user and password (nats://user:password@host) or
 // a token (nats://token@host) if the servers require them. In these, all characters except
-// letters, digits and -._~ must be escaped, as in a URL. Open does no I/O: the broker opens
+// letters, digits and -._~ must be escaped, as in a URL. Open does not connect: the broker opens
 // connections when it needs them. nil options mean the defaults.
 //
 // Errors: *AddressError, *PrefixError, and the errors of Options.NATS.
@@ -44,9 +44,9 @@ func Open(addresses string, opts *Options) (*Broker, error) {
 // copies the connection's addresses, including those that the servers have announced, and its
 // credentials, TLS settings, name and dialer. It does not use, change or close the connection,
 // which the caller may close at any time (see the package documentation). Do not change the
-// connection's handlers during the call. New does no I/O. nil options mean the defaults.
+// connection's handlers during the call. New does not connect. nil options mean the defaults.
 //
-// Errors: *AddressError, *PrefixError, and the errors of Options.NATS.
+// Errors: *AddressError, *PrefixError, those of Options.NATS, and one for a nil connection.
 func New(nc *nats.Conn, opts *Options) (*Broker, error) {
 	if nc == nil {
 		return nil, errors.New("nats broker: new: the connection is nil")
@@ -104,7 +104,7 @@ func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte)
 }
 
 // Flush implements broker.Broker: nil means that the server has processed each message. A loss
-// that one Flush has returned is not returned by the next.
+// that a Flush has returned is not returned by one that begins later.
 func (b *Broker) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -113,8 +113,8 @@ func (b *Broker) Flush(ctx context.Context) error {
 }
 
 // Subscribe implements broker.Broker. If the first connection cannot be made, Subscribe returns
-// the cause and the broker stops connecting. During an interruption of earlier subscriptions
-// Subscribe waits. For a filter that the server does not allow it returns an error that wraps
+// the cause. While earlier subscriptions of this broker are interrupted, it waits for the end of
+// the outage instead. For a filter that the server does not allow it returns an error that wraps
 // nats.ErrPermissionViolation.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
@@ -131,7 +131,7 @@ func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...br
 }
 
 // Subscribers implements broker.Broker. It returns errors.ErrUnsupported, because NATS does not
-// report its subscribers to clients.
+// report its subscribers to clients; ErrClosed after Close; and the error of a context that has ended.
 func (b *Broker) Subscribers(ctx context.Context, _ ...broker.Channel) ([]int, error) {
 	return nil, b.unsupported(ctx)
 }
@@ -164,7 +164,8 @@ func (b *Broker) Stats() broker.Stats {
 	return s
 }
 
-// Capabilities implements broker.Broker.
+// Capabilities implements broker.Broker: the broker keeps order across channels, reconnects, and
+// counts nothing. OnlyCrossroom is true.
 func (b *Broker) Capabilities() broker.Capabilities {
 	return broker.Capabilities{
 		Name:                "nats",
@@ -178,7 +179,7 @@ func (b *Broker) Capabilities() broker.Capabilities {
 
 // Close implements broker.Broker. While the server is unreachable, Close waits until it returns,
 // the queued messages are too old, or ctx ends. Close also waits until running calls of receivers
-// have returned, or ctx ends.
+// have returned, or ctx ends; see "Calls that wait" in the package documentation.
 func (b *Broker) Close(ctx context.Context) error { return b.closing.Do(ctx, b.shutDown) }
 
 func (b *Broker) shutDown(ctx context.Context) error {

@@ -1,4 +1,8 @@
-// Package natsbroker is a broker on NATS, on github.com/nats-io/nats.go: core NATS, without JetStream.
+// Package natsbroker is a [broker.Broker] on core NATS, without JetStream: it carries the messages between the nodes of
+// a fleet, which are all processes with one prefix. It uses github.com/nats-io/nats.go. A fleet on NATS has Crossroom
+// nodes only: Node.js servers do not use these subjects. NATS stores nothing, and does not count subscribers; package
+// backplane then waits for the nodes that it knows (see its Options.PeerTimeout and Coverage). Choose broker/redis if
+// there are Node.js servers, or for payloads above 1 MiB.
 //
 //	b, err := natsbroker.Open("tls://a:4222,tls://b:4222,tls://c:4222", &natsbroker.Options{Prefix: "shop"})
 //	                                   // or New(nc, nil), where nc is a *nats.Conn
@@ -7,15 +11,38 @@
 //	err = node.Close(ctx)
 //	err = b.Close(ctx) // after its node
 //
-// A fleet on NATS has Crossroom nodes only: Node.js servers do not use these subjects.
+// The broker keeps the clauses of package broker, which say what is promised about order, duplicates, callbacks, waits,
+// ownership and errors. In addition the messages of one publisher keep their order across channels. The exceptions are
+// what NATS itself does:
 //
-// The broker keeps all clauses of package broker, about order, duplicates, callbacks, ownership of payloads and errors,
-// except counting (B22, B23), because NATS does not count subscribers. That holds on a single server, and on a cluster
-// as described below. In addition the messages of one publisher keep their order across channels.
+//   - Nothing is counted (B22, B23).
+//   - A server may deny a user one room of a namespace to which the user may subscribe with EveryRoom. It skips the
+//     messages to that room and reports nothing (B1, B14).
+//   - A cluster loses the messages in flight between two of its servers that lose each other. It reports them to no
+//     client (B14, B18).
+//   - Across leaf nodes and gateways a subscription may become live later than its call returns (B1).
+//   - On a cluster a late message may come out of order in three rare cases, which section Cluster lists (B2).
+//   - Another client whose user may publish to the subjects can publish messages in the name of a node (B4).
 //
-// Publish, Flush, Remove and Close wait as broker.Broker says. Subscribe and Add wait for the server, until their
-// context ends. Subscribers and Responders do no I/O. The Close of the broker waits until the queue is sent, or until
-// its context ends.
+// # Calls that wait
+//
+// Each of them ends when its context does.
+//
+//	New, Open                   no; an option of Options.NATS may read a file, as nats.RootCAs does
+//	Publish                     while QueueMessages or QueueBytes are queued and in flight
+//	Flush                       until the server has acknowledged each earlier message, or the message is lost
+//	Subscribe, Add              until the server has accepted the filters, and on a cluster until all servers know
+//	                            them (see Cluster). If no subscription of this broker is interrupted, they fail
+//	                            after one attempt to connect to each server, of at most ProbeTimeout each;
+//	                            else they wait for the end of the outage
+//	Remove, Subscription.Close  for a running call of the receiver; never for a server
+//	Broker.Close                until the queue is sent or too old, and for running calls of receivers
+//	all others                  no
+//
+// Close on a server that is up takes as long as the queue needs to be sent. If the server stays down, the last messages
+// are too old after QueueAge, and an attempt to connect may still run: 33 seconds with one server and the defaults.
+// Close drops received messages that are not delivered yet. It also waits for a running function of OnLoss, even after
+// the end of its context, so such a function must not block.
 //
 // # Subjects
 //
@@ -30,14 +57,14 @@
 //	NodeResponses(N, I)  P.W.response.N.I
 //	Control()            P.native.control
 //	NodeControl(I)       P.native.control.I
-//	                     P.mark.*           how far subscriptions have spread (see Cluster)
+//	                     P.mark.*           to learn which servers know a subscription (see Cluster)
 //
 // N, R and I are one token each. Every name has a token, and different names have different tokens:
 //
 //	. * > % space, control characters    % and two upper-case hexadecimal digits
 //	the empty name                       %
-//	more than 1,024 bytes after that     %h and the name's SHA-256 in hexadecimal digits; the name
-//	                                     itself is in the message, and receivers compare it
+//	a name whose token would have        %h and the name's SHA-256 in hexadecimal digits; the name
+//	  more than 1,024 bytes              itself is in the message, and receivers compare it
 //
 // So a subject has at most 2,560 bytes, and the default of a server's max_control_line, 4,096, is enough. A prefix is
 // one or more tokens that need no escaping, of at most 255 bytes in all. The first does not begin with $, because those
@@ -45,157 +72,169 @@
 // refused with a *PrefixError, and a protocol named like one of these five words with a *broker.ProtocolError.
 //
 // A room's subscription is for exactly that room's subject (Exactly), and a whole namespace is one subscription
-// (EveryRoom). A message carries a frame of 16 bytes before its payload: the id of the publisher's connection, and the
-// message's number. With it a subscription recognises copies, whichever filters or servers they come by. Messages of
-// other programs on these subjects, without such a frame, are ignored. NATS headers are not used.
+// (EveryRoom). A message carries a frame before its payload: the id of the publisher's connection and the message's
+// number, 16 bytes, and the names if the subject has a hash in place of one. With the frame a subscription recognises
+// copies, whichever filters or servers they come by. Messages of other programs on these subjects, without such a
+// frame, are ignored. NATS headers are not used.
 //
 // # Connections
 //
 // The broker uses one *nats.Conn of its own at a time, for publishing and subscribing. When that connection ends, the
-// broker makes another one. It does not use the reconnecting of nats.go, for two reasons. That would send its buffer
-// again without knowing which part had been sent before. And it would deliver messages from after a gap before the gap
-// can be reported.
+// broker makes another one. It does not use the reconnecting of nats.go, for two reasons. After reconnecting,
+// nats.go sends its buffer without knowing which part the server has already. And it delivers messages from after a gap
+// before the gap can be reported.
 //
 // From a connection given to New the broker copies, during that call, how to reach the servers: addresses, including
-// those that the servers have announced, credentials and their callbacks, TLS, name and dialer. That connection is not
-// used, not changed, and not closed. Its event handlers, and its settings about reconnecting, pings, echo and buffers,
-// do not apply. ReconnectBufSize is an example: nothing is given to nats.go while there is no connection.
+// those that the servers have announced, credentials and their callbacks, TLS, name and dialer. The broker
+// does not use, change or close that connection. Its event handlers, and its settings about reconnecting, pings, echo
+// and buffers, do not apply.
 //
 // The broker also tries servers that the cluster announces, unless nats.IgnoreDiscoveredServers is among the options,
-// and sends them the same credentials. It demands TLS of them if the address of the server that announced them is
-// tls://, or if that server was connected to by TLS. A server at an address with nats:// that demands no TLS gets the
-// credentials without it, and so do those that it announces: use tls:// if there is a network between them.
-// Addresses are nats:// and tls://; websockets are refused. Dialers and callbacks for credentials are called for each
-// new connection, on the broker's goroutines and possibly several at once. A call that does not return may outlast
-// Close.
+// and sends them the same credentials. It demands TLS of an announced server if it uses TLS with the server that
+// announced it. A server at an address with nats:// that demands no TLS gets the credentials without it, and so do
+// those that it announces: use tls:// if there is a network between them. Addresses are nats:// and tls://; another
+// scheme, such as that of websockets, is an *AddressError.
+//
+// Dialers and callbacks for credentials are called for each new connection, on goroutines of the broker and possibly
+// several at once. They must not call the broker. A call that does not return delays no call of the broker beyond that
+// call's context, but may outlast Close. A Logger's handler is called by goroutines of the broker, partly with a lock
+// held. It must not call the broker, and should not block.
 //
 // # Publishing
 //
-// Publish passes the message to nats.go, which writes gathered messages in one piece. These writes never wait: a
+// Publish passes the message to nats.go, which writes several messages at once. These writes never wait: a
 // goroutine writes the bytes that the operating system does not accept at once. A server does not acknowledge messages.
 // The broker sends a ping after them, whose reply acknowledges them: when a quarter of 4 MiB (Options.WindowBytes) is
 // in flight, when a Flush or Close waits, and otherwise after 50 milliseconds. At most 4 MiB are in flight without a
-// reply; further messages wait in the queue. Both together are at most 65,536 messages and 32 MiB, and none waits in
-// the queue for more than 30 seconds (Options.QueueMessages, QueueBytes, QueueAge). After the limit was reached,
-// waiting calls continue when half of it is free.
+// reply; further messages wait in the queue. What is queued or in flight is at most 65,536 messages and 32 MiB
+// (Options.QueueMessages, QueueBytes), and no message waits in the queue for more than 30 seconds (QueueAge). After
+// the limit was reached, waiting calls continue when half of it is free.
 //
 // While the server is down the queue stays, and is sent afterwards in order. All messages in flight when a connection
-// broke count as uncertain and are not sent again. Most of them have usually arrived: the server had processed them,
-// but its reply was missing. Messages are lost for certain if they wait for longer than QueueAge (ErrTooOld), if the
-// server does not allow them (nats.ErrPermissionViolation), if they were accepted without a connection and are larger
-// than the server accepts (*broker.PayloadError), or at the end of Close's context. Each loss is counted in Stats,
-// reported to OnLoss functions, and returned by one Flush.
+// broke are lost as uncertain, and are not sent again. Most of them have usually arrived: the server had processed
+// them, but its reply was missing. Messages are lost for certain if they wait for longer than QueueAge (ErrTooOld), if
+// the server does not allow them (nats.ErrPermissionViolation), if they were accepted without a connection and are
+// larger than the server accepts (*broker.PayloadError), or at the end of Close's context. Each loss is counted in
+// Stats and reported to the functions of OnLoss. Flush and Close return it, unless a Flush returned it before they
+// began.
 //
-// Sent and flushed mean that the server has processed the message. Core NATS stores nothing: a node that is not
-// subscribed at that moment does not get the message. After an outage queued messages wait until this broker's own
-// subscriptions are live, and also for the longest pause that another broker with the same options may be in: twice the
-// limit that the pauses had reached, at most BackoffMax. Close ends this wait.
+// Sent and flushed mean that the server has processed the message. A node that is not subscribed at that moment does
+// not get the message. Messages that waited for a connection are not sent as soon as there is one, because other nodes
+// have not resubscribed yet. They wait until the server has granted or refused the filters of this broker, and then for
+// as long as the pauses of other brokers may last: from 100 milliseconds (twice BackoffMin) after a short outage to 2
+// seconds (BackoffMax) after a long one. Close ends this wait. A node that takes longer to return has a gap, which its
+// broker reports; the messages that it misses count as sent.
 //
 // Capabilities.MaxPayload is the limit of the options, and does not change. A server whose max_payload leaves less
 // room makes Publish return a *broker.PayloadError with that limit, from the first connection to it on.
 //
-// A message for subscriptions of the same broker does not come back from the server: it is delivered when the server
-// has acknowledged it.
+// The server does not send a message back to the connection that published it. The broker itself delivers such a
+// message to its own subscriptions when the server has acknowledged it.
 //
 // # Subscribing
 //
-// All subscriptions of a broker share the connection; each has subscriptions on the server of its own, one per filter.
-// All received messages have one order, also across filters. nats.go never drops a message as one of a slow consumer:
-// the broker empties the channel of nats.go before each read, and one read returns less than the channel holds.
+// All subscriptions of a broker share the connection. Each filter of each is one subscription on the server. All
+// received messages have one order, also across filters. nats.go drops messages when its buffer for a subscription is
+// full ("slow consumer"). That does not happen here: the broker empties the buffer before each read, and one read
+// returns less than the buffer holds.
 //
-// Each subscription has a goroutine that calls its receiver, and a buffer of 16 MiB (Options.ReceiveBuffer). When that
-// is full the connection, and with it all subscriptions, waits for that receiver: for all receivers together 1 second
-// at once (Options.SlowReceiver), and a quarter of the time in the long run. Later messages are missed until half of
+// Each subscription has a goroutine that calls its receiver. Only Prefilter.Wants and TryReceiver.TryDeliver are called
+// by other goroutines: by those of the connection, and Wants by Publish too. Messages that wait for the receiver are in
+// a buffer of 16 MiB (Options.ReceiveBuffer). While a buffer is full, the connection, and with it every subscription,
+// waits for that receiver: for at most 1 second (Options.SlowReceiver), and less if it has waited shortly before,
+// because each second of such waits needs 3 seconds without one. After that the receiver misses messages until half of
 // the buffer is free: Interrupted, with a *broker.LossError that counts them, and Resumed are called in their place. A
 // receiver that blocks through several interruptions without a message between them gets one call, which counts all
 // messages known to be missed.
 //
-// Subscribe fails at once if the first connection cannot be made or the server refuses. During an interruption it
-// waits for the end of it, or of its context.
+// Subscribe returns the error of the first attempt to connect. Messages that are queued stay, and the broker continues
+// to connect for them. A filter that the server refuses is an error at once. A nil receiver is an error too.
 //
 // # Outages
 //
-// If a connection receives nothing for 1 second, the broker sends a ping. It gives the connection up if no reply comes
-// within 3 more seconds (Options.ProbeInterval, ProbeTimeout). So a frozen server or a dead link is noticed within 4
+// If a connection receives nothing for 1 second, the broker sends a ping. It gives the connection up if nothing arrives
+// for 3 seconds after that (Options.ProbeInterval, ProbeTimeout). So a frozen server or a dead link is noticed within 4
 // seconds. A closed connection is noticed at once. Then receivers get Interrupted, and the broker tries to connect, to
 // each server in turn, until it succeeds. It pauses after each round. Each pause is random, below a limit that doubles
-// from 50 milliseconds to 2 seconds (Options.BackoffMin, BackoffMax). The first round comes without a pause if the lost
-// connection had lasted for at least twice the limit of the last pause (not less than twice BackoffMin, not more than
-// BackoffMax). Receivers get Resumed when all filters are live.
+// from 50 milliseconds to 2 seconds (Options.BackoffMin, BackoffMax). After a connection that lasted for at least
+// BackoffMax, the first round comes without a pause. Receivers get Resumed when all of their filters are live.
 //
 // A dead link is noticed late, and messages written to it meanwhile become uncertain. To limit their number, the broker
 // holds further messages in the queue while an acknowledgement is late: nothing has arrived for 200 milliseconds after
-// the ping. That is about 250 milliseconds after the link has failed. On a link whose slowest recent reply took longer
-// than 100 milliseconds, the limit is twice that time, so a slow link loses no speed. A late acknowledgement alone does
-// not end a connection; only ProbeTimeout does.
+// the ping, which is about 250 milliseconds after the link has failed. On a link whose slowest recent reply took longer
+// than 100 milliseconds, the broker waits for twice the time of that reply instead of the 200 milliseconds. A late
+// acknowledgement alone does not end a connection; only ProbeTimeout does.
 //
-// # What a server withdraws
+// # Rights that a server withdraws
 //
 // A server reports when a reload of its configuration or of an account withdraws a right. A subscription with an
 // affected filter gets Interrupted with an error that wraps nats.ErrPermissionViolation. Nothing is delivered to it
-// until it gets Resumed; all others continue. The broker requests the filter again after the pauses that apply to
-// connections, for one filter of each subscription at a time. Add returns the violation meanwhile, and Remove of the
-// filter ends the interruption.
+// until it gets Resumed; all others continue. The broker requests one refused filter of each subscription again, after
+// pauses as in Outages, and the others when the server has granted that one. Add returns the violation meanwhile, and
+// Remove of the filter ends the interruption.
 //
 // A message that the server refuses is lost, with its violation; those before and after it are not. The server reports
-// how many messages in flight it has refused, but not which. The broker assumes that the right changed once among them.
-// A server does not report that it denies a part of what EveryRoom selects, such as one room: it skips these messages.
+// how many messages in flight it has refused, but not which. The number of lost messages is right in any case. Which
+// messages count as lost is right if the permission changed at most once among those in flight.
 //
-// A server that ends a connection for a reason sends it, and the receivers get the reason: an error that wraps
+// A server usually sends the reason before it closes a connection. The receivers get the reason: an error that wraps
 // nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAuthorization, nats.ErrMaxConnectionsExceeded,
-// nats.ErrMaxAccountConnectionsExceeded, nats.ErrMaxSubscriptionsExceeded or nats.ErrMaxPayload. It remains the reason
-// of losses and log lines until a connection is made. If there are more filters than the server grants subscriptions,
-// none of them is live until it grants them all.
+// nats.ErrMaxAccountConnectionsExceeded, nats.ErrMaxSubscriptionsExceeded or nats.ErrMaxPayload. Losses have
+// the reason too. Add returns nats.ErrMaxSubscriptionsExceeded for filters beyond the server's maximum; other filters
+// stay live. If a later connection is granted fewer subscriptions than there are filters, no filter is live until a
+// server grants them all.
 //
-// A server that removes a user closes its connections without a reason, and refuses the next one with it. So after a
-// connection that was closed without a reason, receivers get Interrupted when the next attempt to connect has
-// succeeded or failed, up to BackoffMin and 250 milliseconds later.
+// A server that removes a user closes its connections without a reason, and gives the reason when it refuses the next
+// one. So if a connection was closed without a reason, receivers get Interrupted after the next attempt to connect, at
+// most BackoffMin and 250 milliseconds later.
 //
 // # Cluster
 //
-// A broker is connected to one server of a cluster, and to another one when that fails. Servers spread interest in
-// subjects with a delay. A nil error from Subscribe, and Resumed, nevertheless mean live for publishers on any server.
-// For this the broker also connects to the other servers: those of its addresses, and those that the servers announce.
-// It publishes a mark after the subscriptions, and waits until each of these servers has forwarded the mark. Servers
-// keep the order, so each of them then knows the subscriptions. These connections are closed after 15 seconds without
-// use.
+// A broker is connected to one server of a cluster, and to another one when that fails. Servers forward subscriptions
+// to each other with a delay. A nil error from Subscribe, and Resumed, nevertheless mean live for publishers on any
+// server. For this the broker also connects to the other servers: those of its addresses, and those that the servers
+// announce. It publishes a mark after the subscriptions, and waits until each of these servers has forwarded the mark.
+// Servers keep the order, so each of them then knows the subscriptions. These connections are closed after 15 seconds
+// without use.
 //
 // A server that cannot be reached, or does not forward the mark within ProbeTimeout, is left out for 5 seconds, with a
 // line in the log. It has crashed or is cut off from the others, and messages published there do not arrive anyway. An
-// announced server is forgotten when it cannot be reached and is not announced any more. Across leaf nodes and gateways
-// none of this is promised: there a subscription is live when NATS has spread it.
+// announced server is forgotten when it cannot be reached and is not announced any more. The broker does not wait
+// for servers across leaf nodes and gateways.
 //
-// Messages in flight between two servers that lose each other are lost without a report. A publisher's message that was
-// left behind at a lost server, and arrives after a later message of that publisher, is not delivered. It is reported
-// as a gap. So one publisher's messages keep their order across channels and servers.
+// When a publisher connects to another server, a message that it left behind at the first one may arrive after a later
+// message. A receiver does not get that late message. It gets Interrupted, with a *broker.LossError that counts it, and
+// Resumed. So one publisher's messages keep their order across channels and servers.
 //
-// Another client that may publish can forge messages of a publisher, but not keep the publisher's own from being
-// delivered. The id of each connection is the hash of the id of the next one (SHA-256, 56 bits), so a forger has no id
-// that is later than the publisher's. A message counts as a copy only if its subject and all of its bytes are the same.
-// Receivers remember 8,192 to 16,384 ids. If more are in use, or after 16 connections from which a receiver got nothing,
-// or 4,096 connections of a publisher, a late message may be delivered after a later one.
+// To recognise late messages, each connection has an id that is the hash (SHA-256, 56 bits) of the id of the connection
+// after it. The publisher makes 4,096 such ids in advance. So no other client can make an id that is later than the
+// publisher's last one, and a forged message cannot displace a real one. A subscription remembers the ids of 8,192 to
+// 16,384 connections. A late message may be delivered out of order in three cases: more connections than that have
+// published, or the publisher has made 16 connections of whose messages the receiver got none, or it has used up its
+// 4,096 ids and begun with new ones.
 //
 // # Errors
 //
 // In addition to those of package broker:
 //
-//	*AddressError, *PrefixError,   New, Open                correct the argument
+//	*AddressError, *PrefixError,   New, Open                correct the argument; a nil connection is an error too
 //	  errors of Options.NATS
 //	errors.ErrUnsupported          Subscribers, Responders  none: NATS cannot count
 //	nats.ErrPermissionViolation    Subscribe, Add,          grant the permission (see Permissions)
 //	                               Interrupted, losses
-//	nats.ErrAuthorization and the  the same                 correct the credentials, or raise the server's limit
-//	  others of the list above
-//	ErrTooOld                      losses                   publish again; a longer outage needs a larger QueueAge
-//	network and TLS errors,        the same as              none after the first connection: the broker
-//	  *broker.TimeoutError         the violation            reconnects; else check address, TLS and network
+//	nats.ErrAuthorization,         Subscribe, Add,          correct the credentials, or raise the server's limit
+//	  ErrAuthExpired, ErrMax…      Interrupted, losses
+//	ErrTooOld                      losses                   send the state anew; a longer outage needs a larger QueueAge
+//	network and TLS errors,        Subscribe, Add,          from the first Subscribe: check address, TLS and network;
+//	  *broker.TimeoutError         Interrupted, losses      later the broker reconnects
 //
-// A loss arrives at functions of OnLoss and, in a *broker.LossError, from Flush or Close. The list above is that of
-// section "What a server withdraws".
+// A loss arrives at functions of OnLoss and, in a *broker.LossError, from Flush or Close. It counts messages and does
+// not have them: a program that must repeat them keeps them itself. An error of an option arrives wrapped from New or
+// Open; a file that nats.go reads later, for each connection, is an error of the connection.
 //
 // # Permissions
 //
 // A user needs to publish and subscribe to P.native.control and P.native.control.*, and for each of its namespaces to
 // P.W.cast.N.>, P.W.request.N, P.W.response.N and P.W.response.N.*; in a cluster also to P.mark.*. P.> allows it all.
-// Without P.mark.*, of which the log has a line, a subscription on a cluster is live when NATS has spread it.
+// Without P.mark.* the log has a line, and on a cluster Subscribe may return before all servers know the subscription.
 package natsbroker

@@ -25,12 +25,11 @@ type Options struct {
 	// silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
-	// QueueMessages, QueueBytes and QueueAge limit the messages that are queued or in flight, so
-	// that an outage costs a limited amount of memory, and messages sent after it are not stale.
-	// Publish waits while there are QueueMessages messages or QueueBytes bytes. Bytes include the
-	// frame of at least 16 bytes. A message that has waited longer than QueueAge is lost, and
-	// reported. Zero or less means 65,536 messages, 32 MiB and 30 seconds; a negative QueueAge means
-	// no age limit.
+	// QueueMessages, QueueBytes and QueueAge limit the messages that are queued or in flight, so that an outage costs a
+	// limited amount of memory, and messages sent after it are not stale. Publish waits while there are QueueMessages
+	// messages or QueueBytes bytes. Bytes include the frame (see Subjects in the package documentation). A message larger
+	// than QueueBytes is accepted when there is no other. A message that has waited longer than QueueAge is lost, and
+	// reported. Zero or less means 65,536 messages, 32 MiB and 30 seconds; a negative QueueAge means no age limit.
 	QueueMessages int
 	QueueBytes    int
 	QueueAge      time.Duration
@@ -40,18 +39,19 @@ type Options struct {
 	// its size. Zero or less means 4 MiB.
 	WindowBytes int
 
-	// MaxPayload is the largest payload in bytes. Zero or less means the max_payload of the
-	// server of New's connection, or else of a server with default settings (1 MiB), in both cases
-	// less 16 KiB for the frame. The latter is 1,032,192 bytes.
+	// MaxPayload is the largest payload in bytes. Zero or less means the max_payload of the server of New's connection
+	// less 16 KiB, which is room for the largest frame. If New's connection does not know it, and with Open, that is
+	// 1,032,192 bytes, for a server with the default max_payload of 1 MiB. A server that accepts less makes Publish
+	// return a *broker.PayloadError once the broker has connected to it.
 	MaxPayload int
 
-	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. Each message
-	// counts 128 bytes in addition to its payload. While it is full, the connection, and with it every
-	// other subscription, waits for the receiver: for all receivers together SlowReceiver at once, and
-	// a quarter of the time in the long run. After that the receiver misses messages until half of the
-	// buffer is free, and gets Interrupted, with a *broker.LossError that wraps
-	// broker.ErrSlowReceiver, and Resumed in their place. Zero or less means 16 MiB and 1 second.
-	// SlowReceiver is at most half of ProbeTimeout.
+	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. Each message counts 128 bytes in
+	// addition to its payload. A larger message is accepted into an empty buffer. While a buffer is full, the connection,
+	// and with it every other subscription, waits for its receiver for at most SlowReceiver. Such waits of all receivers
+	// together take at most a quarter of the time: each second of them needs 3 seconds without. After that the receiver
+	// misses messages until half of the buffer is free, and gets Interrupted, with a *broker.LossError that wraps
+	// broker.ErrSlowReceiver, and Resumed in their place. Zero or less means 16 MiB and 1 second. A SlowReceiver above
+	// half of ProbeTimeout counts as that half.
 	ReceiveBuffer int
 	SlowReceiver  time.Duration
 

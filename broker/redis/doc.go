@@ -1,5 +1,5 @@
-// Package redisbroker is a [broker.Broker] on Redis pub/sub: it carries the messages between the nodes of a fleet, which
-// are all processes with one prefix. It uses github.com/redis/go-redis/v9. Its channels have the names that
+// Package redisbroker is a [broker.Broker] on Redis pub/sub: it carries the messages between the nodes of a fleet,
+// which are all processes with one prefix. It uses github.com/redis/go-redis/v9. Its channels have the names that
 // socket.io-redis and @socket.io/redis-adapter use, so that nodes and Node.js servers can share one Redis: a single
 // server, one behind Sentinel, or a cluster. It stores nothing, and it is not for a *redis.Ring, whose servers are
 // independent.
@@ -26,8 +26,8 @@
 //     servers a new message may overtake those that are still between servers. The broker waits before it sends again,
 //     for at least twice BackoffMin (100 milliseconds).
 //   - Some servers are not counted, without an error: see Counting (B30).
-//   - A server may allow smaller payloads than Capabilities.MaxPayload, and disconnects every subscriber after a payload
-//     that is too large for it: see Limits (B6, B17).
+//   - A server may allow smaller payloads than Capabilities.MaxPayload, and disconnects every subscriber after a
+//     payload that is too large for it: see Limits (B6, B17).
 //
 // On a single server and with Sentinel the messages of one publisher also keep their order across channels
 // (Capabilities.OrderAcrossChannels).
@@ -84,8 +84,8 @@
 // is called, one for such queries to each server. It takes from the client how to reach the servers: dialer (with TLS),
 // credentials or their provider, client name, and a cluster's masters or Sentinel's master. The client's hooks,
 // OnConnect, timeouts, retries and pool do not apply. There are three reasons. go-redis may send a command twice, which
-// breaks "at most once". It reconnects a subscriber without notice, which hides the gap. It cannot end a call that waits
-// for a frozen server.
+// breaks "at most once". It reconnects a subscriber without notice, which hides the gap. It cannot end a call that
+// waits for a frozen server.
 //
 // The broker calls the dialer and the provider of credentials for each new connection, on goroutines of its own. Calls
 // may run at the same time: those of the provider at most eight. They must not call the broker. One that ignores its
@@ -107,10 +107,10 @@
 //
 // While the server is down the queue stays, and is sent afterwards in order. A message that was written whole and had
 // no reply when a connection broke is lost as uncertain: it may have arrived, and is not sent again. A message that was
-// not written, or only in part, is sent later, because a server cannot act on a part of a command. Messages are lost for
-// certain if they wait for longer than QueueAge (ErrTooOld), if the server refuses them (*ServerError, such as NOPERM),
-// or at the end of Close's context. Each loss is counted in Stats and reported to the functions of OnLoss. Flush and
-// Close return it, unless a Flush returned it before they began.
+// not written, or only in part, is sent later, because a server cannot act on a part of a command. Messages are lost
+// for certain if they wait for longer than QueueAge (ErrTooOld), if the server refuses them (*ServerError, such as
+// NOPERM), or at the end of Close's context. Each loss is counted in Stats and reported to the functions of OnLoss.
+// Flush and Close return it, unless a Flush returned it before they began.
 //
 // Sent and flushed mean that the server has replied. A node that is not subscribed at that moment does not get the
 // message.
@@ -157,8 +157,8 @@
 // succeeds or no filter is left. The connection for publishing is made again while messages wait. Both fail and return
 // independently of each other. Between the attempts are pauses. Each is random, below a limit that doubles from 50
 // milliseconds to 2 seconds (Options.BackoffMin, BackoffMax). After a connection that lasted for at least BackoffMax,
-// the first attempt comes without a pause. A subscription gets Resumed when the server has confirmed all of its filters.
-// Messages that arrive for some of them before that are dropped and belong to the gap.
+// the first attempt comes without a pause. A subscription gets Resumed when the server has confirmed all of its
+// filters. Messages that arrive for some of them before that are dropped and belong to the gap.
 //
 // Interrupted has the reason. A server that closes a connection gives none, but usually refuses the next connection
 // with the reason (WRONGPASS, NOPERM, the maximum of clients). So receivers get Interrupted up to BackoffMin and 250
@@ -166,11 +166,11 @@
 //
 // Messages that waited for the server are not sent as soon as it is back, because other nodes have not resubscribed
 // yet. They wait until the interrupted subscriptions of this broker are live, and for as long as the pauses of other
-// brokers may last: from 100 milliseconds (twice BackoffMin) after a short outage to 2 seconds (BackoffMax) after a long
-// one. If the subscriptions do not return, the wait ends after twice BackoffMax, or 1 second if that is longer. Close
-// ends it too. A node that takes longer to return has a gap, which its broker reports. The messages that it misses count
-// as sent. After a server turned out not to belong to the fleet, queued messages wait in the same way, for at least one
-// ProbeInterval, because other brokers notice later.
+// brokers may last: from 100 milliseconds (twice BackoffMin) after a short outage to 2 seconds (BackoffMax) after a
+// long one. If the subscriptions do not return, the wait ends after twice BackoffMax, or 1 second if that is longer.
+// Close ends it too. A node that takes longer to return has a gap, which its broker reports. The messages that it
+// misses count as sent. After a server turned out not to belong to the fleet, queued messages wait in the same way, for
+// at least one ProbeInterval, because other brokers notice later.
 //
 // A Logger's handler is called by goroutines of the broker, partly with a lock held. It must not call the broker, and
 // should not block.
@@ -197,9 +197,9 @@
 //
 // On a cluster every message that is published by PUBLISH costs every server. With Options.Sharded the broker uses the
 // sharded pub/sub of Redis 7 (SPUBLISH, SSUBSCRIBE): a message costs only the servers of the shard that serves the slot
-// of its channel. On a single server it works too, and saves nothing. Channels have the names above. Sharded and classic pub/sub are
-// apart: brokers with and without the option never receive each other's messages, and do not count each other. So all
-// nodes of a fleet must have the same setting.
+// of its channel. On a single server it works too, and saves nothing. Channels have the names above. Sharded and
+// classic pub/sub are apart: brokers with and without the option never receive each other's messages, and do not count
+// each other. So all nodes of a fleet must have the same setting.
 //
 // There are no patterns: EveryRoom and Uncounted are a *broker.ProtocolError, and Capabilities say OnlyExactly. So
 // namespaces of package backplane are dynamic. Package adapter speaks the wire of Socket.IO's sharded adapter on such a
@@ -210,17 +210,18 @@
 // On a cluster:
 //
 //   - There is one connection for subscribing to each master that serves a slot of the subscribed channels, and one for
-//     publishing to each master in use, with a queue of its own. Options.QueueMessages, QueueBytes, QueueAge and MaxRate
-//     hold for each. A command has names of one slot.
-//   - When a slot moves, the servers say so: they withdraw its subscriptions, and refuse what is sent for it with MOVED.
-//     The broker follows them. It requests the list of slots (CLUSTER SLOTS) when it is first used, when it has lost a
-//     server, and while a slot has no master.
+//     publishing to each master in use, with a queue of its own. Options.QueueMessages, QueueBytes, QueueAge and
+//     MaxRate hold for each. A command has names of one slot.
+//   - When a slot moves, the servers say so: they withdraw its subscriptions, and refuse what is sent for it with
+//     MOVED. The broker follows them. It requests the list of slots (CLUSTER SLOTS) when it is first used, when it has
+//     lost a server, and while a slot has no master.
 //   - A message that was refused with MOVED is sent to the new master 50 milliseconds later, in its place in the order,
-//     so that subscribers can move first. It is lost, with the refusal, if the new master's queue is full, or if its slot
-//     moves once more before it is sent.
-//   - Messages to a slot without a master wait, at most QueueAge. The first ones may be lost, because the server refuses
-//     them with CLUSTERDOWN before the broker knows. If the cluster's option cluster-allow-pubsubshard-when-down is off,
-//     its servers refuse all messages while the cluster is down, and these are lost.
+//     so that subscribers can move first. It is lost, with the refusal, if the new master's queue is full, or if its
+//     slot moves once more before it is sent.
+//   - Messages to a slot without a master wait, at most QueueAge. The first ones may be lost, because the server
+//     refuses them with CLUSTERDOWN before the broker knows. If the cluster's option
+//     cluster-allow-pubsubshard-when-down is off, its servers refuse all messages while the cluster is down, and these
+//     are lost.
 //   - A subscription that loses some of its channels gets Interrupted with a *broker.GapError, which has their filters.
 //     Messages on other channels arrive meanwhile. Channels that fail later become a part of the interruption. The
 //     receiver owns the list of filters; it does not change. If some channels return and others do not for twice
@@ -230,8 +231,9 @@
 //
 // # Servers
 //
-// PING proves that a server is alive, not that it carries the messages of the whole fleet. So a connection is used only if its server is of the following kind. The broker examines that when it has
-// opened the connection, and then as in Outages.
+// PING proves that a server is alive, not that it carries the messages of the whole fleet. So a connection is used only
+// if its server is of the following kind. The broker examines that when it has opened the connection, and then as in
+// Outages.
 //
 //	single server, Sentinel               a primary
 //	  by Options.SubscribeClient          a primary, or a replica whose link to it is up
@@ -245,8 +247,8 @@
 //   - be listed as a master by other nodes.
 //
 // Otherwise the connection ends with a *MembershipError: receivers get Interrupted, messages wait, and the broker looks
-// for another server. Slots that no master serves (cluster_state:fail) do not matter to pub/sub. A new cluster under the
-// addresses of an old one is accepted once no node of the old one responds.
+// for another server. Slots that no master serves (cluster_state:fail) do not matter to pub/sub. A new cluster under
+// the addresses of an old one is accepted once no node of the old one responds.
 //
 // Subscribers leave a master of a cluster that becomes a replica, although it would continue to deliver: Node.js
 // servers with node-redis count on masters only.
@@ -281,10 +283,10 @@
 //
 // These are not counted, without an error:
 //
-//   - Subscribers at a cluster node that refuses new connections and that most masters
-//     regard as failed: it is not running.
-//   - Subscribers at a replica of a single server to which this broker could never connect,
-//     as behind many a managed primary. The logger gets one line.
+//   - Subscribers at a cluster node that refuses new connections and that most masters regard as failed: it is not
+//     running.
+//   - Subscribers at a replica of a single server to which this broker could never connect, as behind many a managed
+//     primary. The logger gets one line.
 //   - Subscribers at replicas of a single server if the user lacks INFO.
 //
 // A cluster's user that lacks CLUSTER NODES gets an *InexactError with the numbers of the masters that the client
@@ -296,23 +298,21 @@
 // (client-output-buffer-limit pubsub, by default 32 MiB, or 8 MiB for 60 seconds). Its receivers get Interrupted. Such
 // a disconnection has two causes:
 //
-//   - Subscribers read more slowly than all nodes together publish. The link from the server
-//     is the usual reason, because every message leaves it once for each node.
-//   - One payload exceeds a limit by itself. Above the hard limit the server disconnects
-//     every subscriber at once. Above the soft limit it does so with the second such payload,
-//     if more than 60 seconds have elapsed since the first, even if the subscriber has read
-//     everything in between. Flush returns nil nevertheless, because the server has
-//     accepted the message. (Redis 7.0.15 with default settings does this from 7 MiB on,
-//     7,340,032 bytes: its allocator rounds a little more than 7 MiB up to 8 MiB.)
+//   - Subscribers read more slowly than all nodes together publish. The link from the server is the usual reason,
+//     because every message leaves it once for each node.
+//   - One payload exceeds a limit by itself. Above the hard limit the server disconnects every subscriber at once.
+//     Above the soft limit it does so with the second such payload, if more than 60 seconds have elapsed since the
+//     first, even if the subscriber has read everything in between. Flush returns nil nevertheless, because the server
+//     has accepted the message. (Redis 7.0.15 with default settings does this from 7 MiB on, 7,340,032 bytes: its
+//     allocator rounds a little more than 7 MiB up to 8 MiB.)
 //
 // Therefore the default of Options.MaxPayload is 4 MiB. The broker reads the limits of the server of each new
 // connection (CONFIG GET client-output-buffer-limit, proto-max-bulk-len). If one of them is too small for MaxPayload,
-// the logger gets a line, and Publish refuses larger payloads with a *broker.PayloadError. The server allows
-// 4/5 of the smaller of the two buffer limits, less 64 KiB, or proto-max-bulk-len if that is less: 6,645,350 bytes with
-// default settings. Messages accepted before the first connection are sent nevertheless. On a cluster
-// the limits are those of the servers in use, and of all servers after a call of Subscribers or Responders. A server that
-// refuses CONFIG GET, as most managed ones do, is assumed to allow MaxPayload. Settings that change are read by the
-// next connection.
+// the logger gets a line, and Publish refuses larger payloads with a *broker.PayloadError. The server allows 4/5 of the
+// smaller of the two buffer limits, less 64 KiB, or proto-max-bulk-len if that is less: 6,645,350 bytes with default
+// settings. Messages accepted before the first connection are sent nevertheless. On a cluster the limits are those of
+// the servers in use, and of all servers after a call of Subscribers or Responders. A server that refuses CONFIG GET,
+// as most managed ones do, is assumed to allow MaxPayload. Settings that change are read by the next connection.
 //
 // Options.MaxRate helps subscribers that read too slowly: the node sends no faster, and Publish waits when the queue is
 // full. Node.js servers need it most: on node-redis a server of @socket.io/redis-adapter 7.2 or 8.3 may
