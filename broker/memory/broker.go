@@ -12,8 +12,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// Broker is one node's place on a Bus. It implements broker.Broker. Package memorytest injects faults into it for
-// tests. It is safe for concurrent use.
+// Broker connects one node to a Bus. It implements broker.Broker. Package memorytest injects faults into it for tests.
+// It is safe for concurrent use.
 type Broker struct {
 	bus *Bus
 
@@ -56,7 +56,8 @@ func newBroker(bus *Bus) *Broker {
 	return b
 }
 
-// Capabilities implements broker.Broker.
+// Capabilities implements broker.Broker: the broker counts subscribers, lists responders, reconnects and keeps order
+// across channels. OnlyCrossroom is true.
 func (b *Broker) Capabilities() broker.Capabilities {
 	return broker.Capabilities{
 		Name:                "memory",
@@ -69,8 +70,8 @@ func (b *Broker) Capabilities() broker.Capabilities {
 	}
 }
 
-// Publish implements broker.Broker. It waits for slow receivers only as Options.SlowReceiver allows. If ctx ends
-// during that wait, the slow receivers miss the message and are notified, and Publish returns nil.
+// Publish implements broker.Broker. It waits for slow receivers for at most Options.SlowReceiver. If ctx ends during
+// that wait, the slow receivers miss the message and are notified, and Publish returns nil.
 func (b *Broker) Publish(ctx context.Context, ch broker.Channel, payload []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -95,7 +96,7 @@ func (b *Broker) publish(ctx context.Context, ch broker.Channel, payload []byte)
 	return nil
 }
 
-// Subscribe implements broker.Broker. It waits while the link is cut.
+// Subscribe implements broker.Broker. It waits while the link is cut or the node is frozen.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
 		return nil, errors.New("memory broker: Subscribe: receiver is nil")
@@ -139,8 +140,8 @@ func (b *Broker) forget(s *subscription) {
 	delete(b.subs, s)
 }
 
-// Subscribers implements broker.Broker. It does not count nodes whose link is cut; it counts frozen ones. It waits
-// while this broker's own link is cut.
+// Subscribers implements broker.Broker. It counts frozen nodes, but not those whose link is cut. It waits while this
+// broker's own link is cut or its node is frozen.
 func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -161,7 +162,7 @@ func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([
 	return counts, nil
 }
 
-// Responders implements broker.Broker, on the same terms as Subscribers.
+// Responders implements broker.Broker. It lists the nodes that Subscribers counts, and waits like it.
 func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) ([]string, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -8,8 +8,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
-// Close implements broker.Broker. While the link is cut it waits for Heal, until ctx ends or the messages in the
-// outbox are too old. It also waits until running calls of receivers have returned, or ctx ends.
+// Close implements broker.Broker. If the link is cut or the node frozen, it waits until the messages in the outbox are
+// sent or too old, or ctx ends. It also waits until running calls of receivers have returned, or ctx ends.
 func (b *Broker) Close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closing = true

@@ -176,3 +176,22 @@ func TestCloseDoesNotWaitForAStuckReceiverForEver(t *testing.T) {
 		r.nothing(t)
 	})
 }
+
+// TestCloseWithAnEmptyOutbox: no fault delays it, also after messages that were too old.
+func TestCloseWithAnEmptyOutbox(t *testing.T) {
+	for name, fault := range map[string]func(*memorybroker.Broker){
+		"cut":    func(b *memorybroker.Broker) { memorytest.Cut(b, nil) },
+		"frozen": memorytest.Freeze,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := memorybroker.New(nil)
+			a.OnLoss(func(broker.Loss) {}) // in place of the log
+			fault(a)
+			publish(t, a, lobby, "old")
+			require.ErrorIs(t, a.Flush(t.Context()), memorybroker.ErrTooOld, "%s: Flush", name)
+			start := time.Now()
+			require.NoError(t, a.Close(t.Context()), "%s: Close", name)
+			assert.Zero(t, time.Since(start), "%s: Close waited", name)
+		})
+	}
+}

@@ -1,43 +1,73 @@
 // Package memorybroker is a [broker.Broker] inside one process: for unit tests, for applications of a single process,
 // and for first experiments. It needs no installation and no server. It does not connect processes, and it stores
-// nothing.
+// nothing. Several processes need broker/redis or broker/nats.
 //
-// A [Bus] is the system, and each [Broker] made from it is one node's place on it. [New] makes a broker on a bus of
-// its own:
+// A [Bus] carries the messages, and each [Broker] made from it connects one node to it. With one node, New makes both:
 //
-//	bus := memorybroker.NewBus(nil)
-//	a, b := bus.Broker(), bus.Broker()
-//	node, err := backplane.New(a, nil) // or adapter.New
+//	b := memorybroker.New(nil)         // for more nodes: bus := memorybroker.NewBus(nil), and bus.Broker() for each
+//	node, err := backplane.New(b, nil) // or adapter.New
 //	...
 //	err = node.Close(ctx)
-//	err = a.Close(ctx) // after its node; the bus needs no closing
+//	err = b.Close(ctx) // after its node; the bus needs no closing
 //
-// It keeps every clause of package broker, about order, duplicates, waits, callbacks, ownership of payloads and errors.
-// In addition the messages of one publisher keep their order across channels. Its calls return the errors that
-// broker.Broker lists, but never a *broker.ProtocolError, a *broker.InexactError or errors.ErrUnsupported: it carries
-// every protocol and counts all subscribers. A message that was lost for its age has an error without a type.
+// The broker keeps every clause of package broker, which say what is promised about order, duplicates, waits,
+// callbacks, ownership and errors. In addition the messages of one publisher keep their order across channels. It
+// carries every protocol and counts all subscribers.
 //
 // It works inside a testing/synctest bubble: it starts goroutines only in Subscribe and in a fault of package
 // memorytest, and all its waits are on channels, conditions and timers.
 //
-// # Buffers
+// # Queues and slow receivers
 //
 // Publish puts the message straight into the queue of every matching subscription, with one copy of the payload for
-// all of them. Each subscription has a goroutine that calls its receiver. The queue is limited in messages and bytes.
-// If a slow receiver's queue is full, Publish waits for room for [Options].SlowReceiver. After that the subscription
-// misses messages until half of its queue is free again, and no Publish waits for it. The broker notifies its receiver
-// in the place of the gap: Interrupted with a *broker.LossError that has the exact number, then Resumed. So one
-// blocked receiver costs the others one short wait. A receiver that publishes to itself while its queue is full waits
-// the same time.
+// all of them. Each subscription has a goroutine that calls its receiver. It calls only the methods of broker.Receiver:
+// Prefilter and TryReceiver have no effect. The queue is limited in messages and bytes. If the queues of slow receivers
+// are full, Publish waits for room, for at most [Options].SlowReceiver for all of them together. A receiver that
+// publishes to itself waits as long. After that the subscription misses messages until half of its queue is free again,
+// and no Publish waits for it in that time. Its receiver gets Interrupted, with a *broker.LossError that has the number
+// of missed messages and wraps broker.ErrSlowReceiver, and then Resumed.
+//
+// If Publish's context ends while it waits for slow receivers, they miss the message, and Publish returns nil: other
+// subscriptions may have the message already.
 //
 // # Faults
 //
-// Package broker/memory/memorytest injects faults into one node: a lost connection, a stopped process, a crash.
-// Package fleettest does the same to whole fleets, on a clock of their own. While a node's link is cut, its published
-// messages wait in its outbox, which is limited in messages, bytes and age. Its calls of Subscribe, Add, Subscribers
-// and Responders wait for the link, or until their context ends. Flush and Close wait in the same way while the outbox
-// has messages. The node's receivers get Interrupted, and miss what other nodes publish. When the link is restored the
-// receivers get Resumed, and the outbox is sent in order.
+// A real process has no outage: only tests cause one. Package broker/memory/memorytest cuts the link between a node and
+// the bus, freezes the node, or kills it. Package fleettest does the same to whole fleets, in virtual time. While a
+// node is cut or frozen, the messages that it publishes wait in its outbox. The limits of the outbox are in [Options].
+// A message that waits too long is lost, because of ErrTooOld, and never uncertain.
 //
-// Without a fault, Flush returns at once, and Close waits only for running calls of the receivers.
+// While the link is cut, the node's receivers miss all messages, its own too: they get Interrupted, with the error that
+// the test gave or memorytest.ErrCut. When the link is restored they get Resumed, and the outbox is sent in order, also
+// to the node itself. The functions of OnLoss are called by a goroutine that the first fault starts.
+//
+// # Calls that wait
+//
+// Each of them ends when its context does.
+//
+//	Publish                      for slow receivers; in a fault while the outbox is full
+//	Flush                        in a fault until the outbox is sent or too old; else it returns at once
+//	Subscribe, Add, Subscribers, in a fault until it has ended; else they return at once
+//	  Responders
+//	Remove, Subscription.Close   for a running call of the receiver
+//	Broker.Close                 in a fault until the outbox is sent or too old; and for running calls of receivers
+//	all others                   no
+//
+// Without a fault, Close takes as long as the slowest running call of a receiver. It drops messages that are still in
+// queues. In a fault it waits for at most OutboxAge, 30 seconds; with an empty outbox it does not wait for the end of
+// the fault. A negative OutboxAge and a context without an end can make it wait forever.
+//
+// # Errors
+//
+//	*broker.NameError     Publish, Subscribe, Add,       choose another name
+//	                      Subscribers, Responders
+//	*broker.PayloadError  Publish                        send less, or raise MaxPayload
+//	*broker.LossError     Flush, Close, Interrupted      read the state anew; Interrupted: make the receiver faster
+//	ErrTooOld             losses                         only after a fault: heal it earlier, or raise OutboxAge
+//	broker.ErrClosed      all but Remove and Close,      make no more calls
+//	                      after Close
+//	the context's error   all with a context             call again with more time
+//
+// A nil receiver is an error of Subscribe without a type. The broker never returns a *broker.ProtocolError, a
+// *broker.InexactError, a *broker.TimeoutError or errors.ErrUnsupported.
 package memorybroker

@@ -2,7 +2,7 @@ package memorybroker
 
 import "time"
 
-// Options of a Bus. Nil means all defaults. NewBus copies them.
+// Options are the limits of a Bus and its brokers. Nil means all defaults. New and NewBus copy them.
 type Options struct {
 	// QueueMessages and QueueBytes (of payload) limit the queue of each subscription. A payload larger than QueueBytes
 	// fits into an empty queue. Zero or negative means 16,384 messages and 16 MiB.
@@ -12,13 +12,13 @@ type Options struct {
 	// subscription misses messages. Zero means one second. Negative means no wait.
 	SlowReceiver time.Duration
 
-	// OutboxMessages and OutboxBytes (of payload) limit what a node publishes while its link is cut. Publish waits
-	// while the outbox is full. A payload larger than OutboxBytes fits into an empty outbox. Zero or negative means
-	// 16,384 messages and 16 MiB.
+	// OutboxMessages and OutboxBytes (of payload) limit the outbox: the messages that a node publishes while its link
+	// is cut or it is frozen. Publish waits while the outbox is full. A payload larger than OutboxBytes fits into an
+	// empty outbox. Zero or negative means 16,384 messages and 16 MiB.
 	OutboxMessages, OutboxBytes int
 
-	// OutboxAge limits how long a message waits in the outbox, before it is lost and reported. Zero means 30 seconds.
-	// Negative means no limit.
+	// OutboxAge limits how long a message waits in the outbox. After that it is lost, because of ErrTooOld, and
+	// reported to the functions of OnLoss. Zero means 30 seconds. Negative means no limit.
 	OutboxAge time.Duration
 
 	// MaxPayload is the largest payload in bytes. Zero means 16 MiB. Negative means no limit.

@@ -9,10 +9,11 @@ import (
 	"github.com/crossroom/crossroom/broker/brokerkit"
 )
 
-var (
-	errTooOld = errors.New("memory broker: waited too long in the outbox")
-	errCut    = errors.New("memory broker: link cut")
-)
+// ErrTooOld is the reason of a loss: the message waited in the outbox for longer than Options.OutboxAge, because the
+// node's link was cut or the node was frozen. It may arrive wrapped.
+var ErrTooOld = errors.New("memory broker: waited too long in the outbox")
+
+var errCut = errors.New("memory broker: link cut")
 
 // newOutbox makes the outbox of a broker. It holds the messages that the node publishes while it is cut off or frozen,
 // until they have been handed over.
@@ -23,7 +24,7 @@ func newOutbox(b *Broker) *brokerkit.Outbox[broker.Channel] {
 		age = -1
 	}
 	return brokerkit.NewOutbox[broker.Channel](brokerkit.OutboxOptions{
-		Name: "memory broker", Messages: opts.OutboxMessages, Bytes: opts.OutboxBytes, Age: age, TooOld: errTooOld,
+		Name: "memory broker", Messages: opts.OutboxMessages, Bytes: opts.OutboxBytes, Age: age, TooOld: ErrTooOld,
 	}, link{b})
 }
 

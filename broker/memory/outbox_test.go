@@ -122,6 +122,7 @@ func TestOutboxGivesUpWhatIsTooOld(t *testing.T) {
 		var loss *broker.LossError
 		err := <-flushed
 		require.ErrorAs(t, err, &loss)
+		require.ErrorIs(t, err, memorybroker.ErrTooOld)
 		assert.Equal(t, 2, loss.Messages)
 		assert.Equal(t, 10, loss.Bytes)
 		require.NoError(t, a.Flush(t.Context()))

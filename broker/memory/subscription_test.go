@@ -316,3 +316,24 @@ func TestNilReceiver(t *testing.T) {
 	_, err := b.Subscribe(t.Context(), nil, broker.Exactly(lobby))
 	assert.Error(t, err, "a nil receiver was accepted")
 }
+
+// TestSlowReceiversCostOneWait: one Publish waits for all of them together.
+func TestSlowReceiversCostOneWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, r, _, release := stuck(t, &memorybroker.Options{QueueMessages: 1, SlowReceiver: time.Minute})
+		defer closing(t, a, b)
+		kitchen := broker.Native.Room("/chat", "kitchen")
+		other, _ := subscribe(t, a, broker.Exactly(lobby), broker.Exactly(kitchen))
+		releaseOther := other.hold()
+		publish(t, a, kitchen, "tea")
+		other.expect(t, "tea")
+		publish(t, a, lobby, "fits")
+		start := time.Now()
+		publish(t, a, lobby, "missed")
+		assert.Equal(t, time.Minute, time.Since(start), "Publish waited")
+		release()
+		releaseOther()
+		r.expect(t, "fits", "interrupted, 1 messages of 6 bytes missed", "resumed")
+		other.expect(t, "fits", "interrupted, 1 messages of 6 bytes missed", "resumed")
+	})
+}
