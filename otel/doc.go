@@ -2,23 +2,31 @@
 // that caused it, through the broker, to every node that delivered it. A trace of a query shows which node responded
 // when, and which nodes did not respond.
 //
-//	observer, err := otelbackplane.New(nil) // the global providers
+//	observer, err := otelbackplane.New(nil) // the global providers, which the program has set
 //	server, err := adapter.New(b, &adapter.Options{Observers: []observe.Observer{observer}})
 //	...
-//	err = server.Close(ctx)   // first the nodes, then the SDK's providers, then the Observer
-//	err = provider.Shutdown(ctx)
-//	err = observer.Close()
+//	err = server.Close(ctx)         // nodes and their brokers first
+//	err = b.Close(ctx)
+//	err = traces.Shutdown(ctx)      // then the SDK's providers of traces and metrics, which export the rest
+//	err = measurements.Shutdown(ctx)
+//	err = observer.Close()          // the Observer last; not needed if the process ends
 //
-// The package uses the OpenTelemetry API only; bring an SDK and exporters of your own. It does no I/O and never fails
-// an operation: a failure of a propagator is counted, not returned. Its methods wait for no other component, except
-// Close. It observes nodes and emitters, not single clients, and it writes no logs. You call no method while the nodes
-// run: the nodes call the Observer, on the goroutines of their operations. The Observer calls Options.Propagator, and
-// the SDK's span processors and samplers, on the same goroutines. They must not block, because a blocked call delays
-// the operation. Options has no slice and no map.
+// The package uses the OpenTelemetry API only; bring an SDK and exporters of your own. It observes nodes and emitters,
+// not single clients, and it writes no logs. It does no I/O of its own and never fails an operation.
+//
+// You call only New and Close. Nodes call the other methods of the Observer, on the goroutines of their operations. On
+// the same goroutines the Observer calls Options.Propagator and the SDK's samplers and span processors, several at the
+// same time. They delay the operation: they must not block and must not call the node. So export spans in the
+// background, as the SDK's batch processor does; its simple processor makes each broadcast wait for the exporter. A
+// panic in one of them is reported to the node's OnError, and the operation continues.
+//
+// The default has a price: for the spans with the outcome unwanted, each node receives and reads all broadcasts of its
+// namespaces. So package backplane subscribes to whole namespaces (its section "Subscriptions"), and does not choose
+// to subscribe to the rooms in use. In a large fleet with many rooms set Options.SkipUnwanted.
 //
 // During an outage of the broker a publish span ends when the broker has accepted the message, which then waits in its
-// queue. The trace continues when the queue is sent. The metrics crossroom.interruptions and crossroom.lost.messages
-// show outages and the messages that they cost.
+// queue. The trace continues when the queue is sent. The span of a message that is lost later has no error: the
+// metrics crossroom.interruptions and crossroom.lost.messages show outages and lost messages.
 //
 // # Spans
 //
@@ -27,18 +35,22 @@
 // Options.HideRooms).
 //
 //	publish NAMESPACE            producer  a broadcast, on the node or emitter that sends it
-//	deliver NAMESPACE            consumer  each other node that reads the broadcast: child of publish,
+//	deliver NAMESPACE            consumer  the broadcast on each other node that reads it: child of publish,
 //	                                       or linked to it (Options.Links)
 //	query OPERATION NAMESPACE    client    a query to the fleet, with an event "answer" for each response
 //	                                       and "missing" for each node that did not respond
-//	answer OPERATION NAMESPACE   server    each node that serves the query: child of query
+//	answer OPERATION NAMESPACE   server    the query on each node that serves it: child of query
 //	send OPERATION NAMESPACE     producer  a request without a response, such as a server-side emit
-//	process OPERATION NAMESPACE  consumer  each node that serves such a request: as deliver
+//	process OPERATION NAMESPACE  consumer  such a request on each node that serves it: child or linked, as deliver
 //
-// OPERATION is one of members, rooms-of, rooms, join, leave, disconnect, custom, event and broadcast. The last is a
-// broadcast with acknowledgements. The publisher's own sockets have no span of their own: publish includes the local
-// delivery, and its attributes count these sockets. A deliver span with the outcome unwanted belongs to a node on
-// which no member is selected.
+// OPERATION is one of members, rooms-of, rooms, join, leave, disconnect, custom, event, and broadcast for a broadcast
+// with acknowledgements. The members on the publisher's own node have no span of their own: the publish span includes
+// their delivery, and its attributes count them. A deliver span has the outcome unwanted if the node has no member
+// that the broadcast selects.
+//
+// A trace may lack spans: of nodes that missed the message, of nodes that do not subscribe to its room, and of Node.js
+// servers. Nothing limits the events and the names of missing nodes on a span except the limits of the SDK, by default
+// 128 events.
 //
 // A query without a response from each node has the status error, and its text names the missing nodes. OnRequest,
 // OnEvent and the adapter's callbacks for requests get a context with their span. Log handlers that read the trace
@@ -53,20 +65,20 @@
 //	crossroom.prefix               prefix of the broker's channels, if it has one
 //	crossroom.rooms                names of the rooms, the first 16 (Options.HideRooms)
 //	crossroom.rooms.count          number of rooms; 0 means all members
-//	crossroom.all.count            number of rooms that each member must be in, if there are any
+//	crossroom.all.count            number of rooms that a member must be in all of, if the selection has such rooms
 //	crossroom.except.count         number of exceptions
 //	crossroom.origin               id of the node that sent the message
 //	crossroom.outcome              deliver: delivered or unwanted
 //	crossroom.members.matched      number of selected local members
-//	crossroom.members.delivered    … that got the message
-//	crossroom.members.skipped      … that were skipped: stalled, or just removed
-//	crossroom.members.panicked     … that panicked
+//	crossroom.members.delivered    number of selected local members that got the message
+//	crossroom.members.skipped      number that were skipped: stalled, or just removed
+//	crossroom.members.panicked     number whose Deliver panicked
 //	crossroom.operation            OPERATION, as in the names of spans
 //	crossroom.nodes.expected       number of nodes that should respond
-//	crossroom.nodes.answered       … that responded
-//	crossroom.nodes.missing        … that did not respond
+//	crossroom.nodes.answered       number of nodes that responded
+//	crossroom.nodes.missing        number of nodes that did not respond
 //	crossroom.nodes.missing.names  ids of the nodes that did not respond
-//	crossroom.node                 in events: id of the node; "unannounced" for a foreign peer, which has no known id
+//	crossroom.node                 in events: id of the node; "unannounced" for a Node.js server, whose id is not known
 //	crossroom.reason               in events: gone (backplane.ErrPeerLost), silent (ErrPeerUnresponsive),
 //	                               timeout (ErrNoResponse), busy (ErrBusy) or refused (any other)
 //	crossroom.header.ignored       number of ignored entries of the message's header
@@ -78,35 +90,45 @@
 // requests. Node.js servers ignore these keys and clients never receive them (docs/PROTOCOL.md, section 13). A Node.js
 // process that sets the keys has its trace continued. A message without them starts a trace.
 //
-// A header that is too long, unreadable, not text, present twice or of an unknown version is ignored and counted. So
-// are oversized output of a propagator and its panics. None of these loses, delays or changes a message.
+// The header counts as a part of the message: with a trace it is about 80 bytes longer, and a message just below the
+// broker's MaxPayload may become a *broker.PayloadError. If the caller of a broadcast sets a header of its own, the
+// propagator's fields replace fields with the same names, and are dropped and counted if both together exceed 8 KiB.
 //
-// The sender of a message may set the sampled flag, and the SDK's default sampler follows it: a process that may publish
-// on the broker can have every node record all of its messages. Options.Keys of the nodes limit that to processes with
-// a key. Options.Links lets the sampler of each node decide about broadcasts and events. For queries too, give the SDK
-// a sampler that limits what others ask for:
+// Entries of a header that cannot be used are ignored and counted in crossroom.header.ignored, with a reason:
+//
+//	malformed   unreadable, or of an unknown version
+//	oversized   over Options.MaxHeader, sent or received
+//	unusable    dropped before the Observer: over 8 KiB, not text, or present twice
+//	panic       the propagator panicked
+//
+// The message itself is delivered unchanged.
+//
+// The sender of a message may set the sampled flag, and the SDK's default sampler follows it: a process that may
+// publish on the broker can have every node record all of its messages. Options.Keys of the nodes limit that to
+// processes with a key. Options.Links lets the sampler of each node decide about broadcasts and events. For queries
+// too, give the SDK a sampler that also samples requests that other processes have marked as sampled:
 //
 //	root := sdktrace.TraceIDRatioBased(0.01)
 //	sdktrace.WithSampler(sdktrace.ParentBased(root, sdktrace.WithRemoteParentSampled(root)))
 //
-// With the same ratio everywhere, the traces that the nodes of a fleet begin stay whole, because the decision depends on
-// the trace id only. A sender can choose ids that are sampled; a limit that holds against that is one in time, such as
-// that of a collector.
+// If all nodes have the same ratio, they sample the same traces, because the decision depends on the trace id only. A
+// sender can choose ids that are sampled. Only a limit per second, such as that of a collector, helps against that.
 //
-// Baggage reaches every node of the fleet, and every process that can read the broker. If it must not, set
-// Options.Propagator to propagation.TraceContext.
+// Baggage reaches every node of the fleet, and every process that can read the broker. To keep baggage out of messages,
+// set Options.Propagator to propagation.TraceContext{}.
 //
 // # Metrics
 //
-// Units and names follow the conventions. Durations are in seconds and suit exponential histograms. Counters of
-// frequent events are read from the counters of nodes and brokers at collection, so that a message costs nothing more.
-// The histograms, crossroom.query.answered, crossroom.query.missing, crossroom.interruptions and
-// crossroom.header.ignored are recorded when they happen.
+// Units and names follow the conventions. Durations are in seconds; the histograms have boundaries from 50 µs to 10 s,
+// unless a view gives them others. Counters of frequent events are read from the counters of nodes and brokers when the
+// SDK collects metrics, so they cost nothing for each message. The histograms, crossroom.query.answered,
+// crossroom.query.missing, crossroom.interruptions and crossroom.header.ignored are recorded when they happen. An
+// emitter has only the metrics of what it sends, the first two rows.
 //
 //	messaging.client.sent.messages           counter        {message}       broadcasts to publish, with error.type if publishing failed
-//	crossroom.sent.bytes                     counter        By              … their encoded bytes
+//	crossroom.sent.bytes                     counter        By              encoded bytes of these broadcasts
 //	messaging.client.consumed.messages       counter        {message}       messages of all kinds from the broker
-//	crossroom.received.bytes                 counter        By              … bytes of those that were read
+//	crossroom.received.bytes                 counter        By              bytes of consumed messages that were read
 //	messaging.process.duration               histogram      s               from the decoding of a broadcast until the last local member got it
 //	crossroom.deliveries                     counter        {delivery}      calls of local members' Deliver
 //	crossroom.deliveries.skipped             counter        {delivery}      members that were skipped: stalled, or just removed
@@ -118,18 +140,32 @@
 //	crossroom.query.duration                 histogram      s               queries, by crossroom.outcome: complete, partial, failed
 //	crossroom.query.answered                 counter        {node}          nodes that responded
 //	crossroom.query.missing                  counter        {node}          nodes that did not respond
-//	crossroom.interruptions                  counter        {interruption}  outages of a namespace's subscription; "" is the control channel
-//	crossroom.interruption.duration          histogram      s               … duration of those that have ended
+//	crossroom.interruptions                  counter        {interruption}  outages of the subscription of crossroom.namespace; "" is the nodes' own (see below)
+//	crossroom.interruption.duration          histogram      s               duration of interruptions that have ended
 //	crossroom.header.ignored                 counter        {entry}         ignored entries of headers, by crossroom.reason: malformed, oversized, unusable, panic
 //	crossroom.members                        updowncounter  {member}        local members of a namespace
 //	crossroom.rooms                          updowncounter  {room}          rooms that local members have joined
 //	crossroom.peers                          updowncounter  {node}          known peers: other Crossroom nodes
 //	crossroom.subscriptions                  updowncounter  {subscription}  filters subscribed to at the broker
 //	crossroom.publish.queue.messages         updowncounter  {message}       accepted messages that wait to be sent
-//	crossroom.publish.queue.bytes            updowncounter  By              … their bytes
-//	crossroom.subscription.last_message.age  gauge          s               time since the last message of a namespace's subscription, or of the control channel ("", control)
+//	crossroom.publish.queue.bytes            updowncounter  By              bytes of the messages that wait to be sent
+//	crossroom.subscription.last_message.age  gauge          s               time since the last message to the subscription of crossroom.namespace
 //
-// Nearly all of them have the node's id as messaging.client.id, because a process may have several nodes. A node has a
-// new id after each start, unless you name nodes yourself. If that makes too many time series, drop the attribute with
-// a view.
+// The namespace "" stands for the channel on which the nodes announce themselves; its crossroom.protocol is control.
+// Values of crossroom.reason in crossroom.dropped.messages:
+//
+//	unwanted     a broadcast that selects no member of the node
+//	echo         a message of the node itself
+//	foreign      of another namespace
+//	undecodable  unreadable
+//	stray        a response to no request of the node, or a late one
+//	unverified   without a valid signature (backplane.Options.Keys)
+//	refused      a broadcast that backplane.NamespaceOptions refuse
+//
+// All of them except crossroom.interruptions, crossroom.interruption.duration and crossroom.header.ignored have the
+// node's id as messaging.client.id, because a process may have several nodes. A node has a new id after each start,
+// unless you name nodes yourself. If that makes too many time series, drop the attribute with a view. Two limits hold
+// the memory and the series: after 4,096 combinations of node, operation and namespace, further namespaces count as
+// _OTHER. The counters of the last 64 closed nodes stay, so that their last values are exported. They are read when the
+// node has closed: messages that the broker's Close loses after that are in no metric.
 package otelbackplane

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
+	"github.com/crossroom/crossroom/backplane/observe"
 	otelbackplane "github.com/crossroom/crossroom/otel"
 )
 
@@ -59,4 +60,13 @@ func TestNewFails(t *testing.T) {
 		assert.ErrorIs(t, o.Close(), first)
 		assert.ErrorIs(t, o.Close(), first, "again")
 	}
+}
+
+// TestEvents: an Observer wants only what it uses, because each event has a cost, and observe.Unwanted keeps namespaces
+// static.
+func TestEvents(t *testing.T) {
+	used := observe.Nodes | observe.Publishes | observe.Deliveries | observe.Requests | observe.Serves | observe.Outages
+	v := newTelemetry(t)
+	assert.Equal(t, used|observe.Unwanted, v.observer(t, otelbackplane.Options{}).Events())
+	assert.Equal(t, used, v.observer(t, otelbackplane.Options{SkipUnwanted: true}).Events())
 }

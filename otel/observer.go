@@ -14,9 +14,9 @@ import (
 // Scope is the name of the instrumentation scope of all spans and metrics.
 const Scope = "github.com/crossroom/crossroom/otel"
 
-// Observer makes spans and metrics of the operations of nodes and emitters. Put it into backplane.Options.Observers,
-// adapter.Options.Observers or adapter.EmitterOptions.Observers. One Observer serves any number of them. It is safe
-// for concurrent use.
+// Observer makes spans and metrics of the operations of nodes and emitters. Put it into Options.Observers or
+// EmitterOptions.Observers of package backplane or adapter, once: an Observer that is listed twice makes each span twice.
+// One Observer serves any number of nodes and emitters. It is safe for concurrent use.
 //
 // Nodes and emitters call the methods other than Close. Applications do not call them.
 type Observer struct {
@@ -36,11 +36,12 @@ type Observer struct {
 	closed func() error
 }
 
-// An Observer does not ask for an event of each dropped message: the core counts those.
+// An Observer wants no event of each dropped message, because the core counts those, and none of each change.
 var _ observe.Observer = (*Observer)(nil)
 
-// New makes an Observer. It copies opts; nil means all defaults. It returns an error if the meter cannot make an
-// instrument or register the callback that reads the counters: check the MeterProvider.
+// New makes an Observer. It does no I/O. It copies opts; nil means all defaults. It returns an error, and no Observer, if
+// the meter cannot make an instrument or register the callback that reads the counters. Then check the MeterProvider, or
+// set one of go.opentelemetry.io/otel/metric/noop to have traces alone.
 func New(opts *Options) (*Observer, error) {
 	o := &Observer{opts: opts.withDefaults(), nodes: map[observe.Node]struct{}{}}
 	tracers, meters := o.opts.TracerProvider, o.opts.MeterProvider
@@ -66,10 +67,10 @@ func New(opts *Options) (*Observer, error) {
 	return o, nil
 }
 
-// Close stops the reading of counters and gauges at collection. Spans and histograms continue. Close the Observer after
-// the last export. Close is idempotent. With the OpenTelemetry SDK it waits only while a collection is running. It
-// returns the error of the meter's Unregister; that of the SDK is always nil. An Observer that lives as long as
-// its process need not be closed.
+// Close stops the reading of counters and gauges at collection. Spans and histograms continue. Call it after the last
+// export, and not from a callback of a meter. It has no context: it waits only while the SDK runs a collection, which
+// reads counters in memory. Close is idempotent. Its error is that of the meter's Unregister, which is always nil with
+// the OpenTelemetry SDK; it can be logged and ignored. An Observer that lives as long as its process need not be closed.
 func (o *Observer) Close() error {
 	if err := o.closed(); err != nil {
 		return fmt.Errorf("otelbackplane: Close: %w", err)
@@ -77,9 +78,9 @@ func (o *Observer) Close() error {
 	return nil
 }
 
-// Events implements observe.Observer.
+// Events implements observe.Observer. It leaves out Drops and Changes, and Unwanted if Options.SkipUnwanted is set.
 func (o *Observer) Events() observe.Events {
-	events := observe.All &^ observe.Drops
+	events := observe.All &^ (observe.Drops | observe.Changes)
 	if o.opts.SkipUnwanted {
 		events &^= observe.Unwanted
 	}

@@ -7,11 +7,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Options of an Observer. The zero value, and nil, are good defaults. New copies them.
+// Options configure an Observer. The zero value and nil mean the defaults. New copies them.
 type Options struct {
-	// TracerProvider provides the tracer. Nil means the global provider, also if the program sets it later.
+	// TracerProvider provides the tracer. Nil means the global provider; the program may set it after New.
 	TracerProvider trace.TracerProvider
-	// MeterProvider provides the meter. Nil means the global provider, also if the program sets it later.
+	// MeterProvider provides the meter. Nil means the global provider; the program may set it after New.
 	MeterProvider metric.MeterProvider
 	// Propagator writes and reads the context in the header of messages. Its methods are called at the same time from
 	// several goroutines, and must not block. Nil means W3C trace context and baggage. On the Socket.IO wire the fields
@@ -25,14 +25,17 @@ type Options struct {
 	MaxHeader int
 	// Links makes the span of a received message the root of a new trace, with a link to the publisher's span. By
 	// default the span is a child of the publisher's span, so that a broadcast is one trace from the request that
-	// caused it to the last node that delivered it. Set Links if traces become too large: one broadcast has a span on
-	// every node.
+	// caused it to the last node that delivered it. Set Links if traces become too large: one broadcast may have a
+	// span on every node.
 	Links bool
 	// HideRooms keeps room names out of the telemetry, for names that are secret or personal.
 	HideRooms bool
-	// SkipUnwanted omits the spans of nodes that have no member in the room of a message. Such a span proves that the
-	// node received the message. For it the node reads each message to a room without local members, which it otherwise
-	// drops unread. Broadcasts to several rooms or to all members are read anyway, and have their spans.
+	// SkipUnwanted omits the spans of nodes that have no member in the room of a message, which have the outcome
+	// unwanted. Such a span proves that the node received the message. For these spans each node receives and reads all
+	// messages to single rooms, and its namespaces are always static: package backplane never subscribes to single
+	// rooms only. (On a broker with Capabilities.OnlyExactly it does, and there are no such spans of rooms that the
+	// node has not subscribed to.) Set SkipUnwanted in a fleet with many rooms and nodes. Broadcasts to several rooms
+	// or to all members are read anyway, and have their spans.
 	SkipUnwanted bool
 }
 
