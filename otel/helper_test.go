@@ -206,7 +206,7 @@ func start(t *testing.T, open func() (broker.Broker, error), n int, opts backpla
 		nodes[i] = v
 	}
 	for _, v := range nodes {
-		until(t, "peers", func() bool { return acquainted(v.KnownPeers()) == n-1 }, func() string { return fmt.Sprint(v.KnownPeers()) })
+		until(t, "peers", func() bool { return acquainted(v.KnownPeers()) >= n-1 }, func() string { return fmt.Sprint(v.KnownPeers()) })
 	}
 	return nodes
 }
