@@ -8,7 +8,7 @@ import (
 // Error reports that a queue ended before all of its messages were written.
 type Error struct {
 	// Messages and Bytes count the unsent messages: those that waited, and the whole batch that was being written. The
-	// client may have received a part of that batch.
+	// client may have received a part of that batch, or all of it if write returns nil after WriteTimeout.
 	Messages, Bytes int
 	// Err is the cause; the package documentation lists them.
 	Err error

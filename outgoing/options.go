@@ -2,22 +2,24 @@ package outgoing
 
 import "time"
 
-// Options of a Queue. A nil *Options and zero fields mean the defaults. New copies them.
+// Options configure a Queue. A nil *Options and fields of zero mean the defaults, as do negative ones except
+// WriteTimeout. New copies them.
 type Options struct {
 	// MaxMessages limits the number of waiting messages. Without it a client that does not read fills the memory with
 	// small messages. Default: 1,024.
 	MaxMessages int
 
-	// MaxBytes limits the sum of the sizes of the waiting messages. Without it a client that does not read fills the
-	// memory with large messages. Default: 4 MiB.
+	// MaxBytes limits the sum of the sizes of the waiting messages, as given to Push. Each message takes about 32 bytes
+	// of memory in addition. Without the limit a client that does not read fills the memory with large messages.
+	// Default: 4 MiB.
 	MaxBytes int
 
-	// MaxVolatile is the number of waiting messages from which on volatile messages are dropped. Without it a slow
-	// client reads outdated positions before the current one, and is disconnected because of them. Default: half of
-	// MaxMessages.
+	// MaxVolatile limits for how many waiting messages, volatile or not, Push still accepts a volatile one. Without it
+	// a slow client reads outdated positions before the current one, and these fill its queue. A value above
+	// MaxMessages has the effect of MaxMessages. Default: half of MaxMessages.
 	MaxVolatile int
 
-	// WhenFull decides about a message that finds no room. Default: Disconnect.
+	// WhenFull decides about a message that finds the queue full. Default: Disconnect.
 	WhenFull Policy
 
 	// WriteTimeout limits one call of write. Without it a client that stops reading, or a half-open link, keeps a
@@ -61,14 +63,14 @@ func (o *Options) withDefaults() Options {
 	return c
 }
 
-// Stats are the counters of a queue. Each message that was pushed before Close or the end is counted once: in
-// Messages, Written, Dropped, DroppedVolatile or Error.Messages.
+// Stats are the counters of a queue. Each message that was pushed before Close or the end is counted in one place:
+// here, or in Error.Messages if the queue ended early before the message was written.
 type Stats struct {
-	// Messages and Bytes count what waits or is being written.
+	// Messages and Bytes count the messages that wait or are being written now.
 	Messages, Bytes int
-	// Written counts messages for which write returned nil.
+	// Written counts messages for which write returned nil before the queue ended.
 	Written uint64
-	// Dropped counts messages that the policy dropped, and messages that ended the queue.
+	// Dropped counts messages that the policy dropped, and with Disconnect the one that found the queue full.
 	Dropped uint64
 	// DroppedVolatile counts volatile messages that were dropped.
 	DroppedVolatile uint64

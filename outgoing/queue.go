@@ -39,9 +39,11 @@ func New[T any](write func(batch []T) error, disconnect func(error), opts *Optio
 	return &Queue[T]{write: write, disconnect: disconnect, opts: opts.withDefaults()}
 }
 
-// Push appends a message of size bytes to the queue. It returns false if it drops the message because the queue is
-// full, closed or ended. A volatile message may be dropped although the queue is not full. Push never blocks, and
-// calls neither write nor disconnect itself. It allocates only when the queue grows or its goroutine starts.
+// Push appends a message to the queue. It returns true if the message waits to be written. It returns false if the
+// message was dropped, because the queue is full, closed or ended, or because the message is volatile and others wait
+// already (see "Full queues" in the package documentation). size is the number of bytes for which MaxBytes counts the
+// message; a negative one counts as 0. Push never blocks, and calls neither write nor disconnect itself. It allocates only
+// when the queue grows or its goroutine starts.
 func (q *Queue[T]) Push(v T, size int, volatile bool) bool {
 	size = min(max(size, 0), maxSize)
 	q.mu.Lock()
@@ -233,9 +235,10 @@ func (q *Queue[T]) finish() {
 	}
 }
 
-// Close makes Push return false, and waits until all waiting messages have been written. It returns nil, or the *Error
-// with which the queue ended. If ctx ends first, the queue ends early, and Close returns without waiting for the write
-// in progress: see Done. An expired ctx ends a queue with waiting messages at once.
+// Close makes Push return false, and waits until all messages have been written and the last write has returned. It then
+// returns nil. If the queue ends early, or has ended early, Close returns the *Error. If ctx ends first, the queue ends
+// early, and Close returns without waiting for the write in progress: see Done. So an expired ctx ends a queue at once
+// that has a message to write, and makes no difference to an idle one.
 //
 // Close may be called again, also concurrently: each call waits and returns the same. The first context to end ends
 // the queue for all of them. Do not call Close in write: it would wait for that write until ctx ends. Return an error
@@ -262,8 +265,8 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 	return q.err
 }
 
-// Done returns a channel that is closed when the queue has ended and the last write has returned. An HTTP handler must
-// wait for it if write uses the handler's ResponseWriter.
+// Done returns a channel that is closed when the queue has ended and the last write has returned. After Close has
+// returned, an HTTP handler must wait for it if write uses the handler's ResponseWriter.
 func (q *Queue[T]) Done() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
