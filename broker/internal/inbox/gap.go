@@ -109,19 +109,27 @@ func (in *Inbox) report(lost broker.Loss) {
 	in.push(event{})
 }
 
+// partial reports whether the gap affects only some channels, which its cause names.
+func (g *gap) partial() bool {
+	_, ok := errors.AsType[*broker.GapError](g.cause)
+	return ok
+}
+
 // join makes g part of the gap at the end of the queue, whose end it removes. It returns false if there is none, or if
-// g affects only some channels, which its cause names. The caller holds mu.
+// one of the two affects only some channels. The caller holds mu.
 func (in *Inbox) join(g *gap) bool {
-	if _, partial := errors.AsType[*broker.GapError](g.cause); partial || in.queue.Len() == 0 || !in.queue.Back().isResumed() {
+	if g.partial() || in.queue.Len() == 0 || !in.queue.Back().isResumed() {
 		return false
 	}
 	end := in.queue.PopBack()
-	if in.queue.Len() > 0 && in.queue.Back().gap != nil {
+	switch {
+	case in.queue.Len() == 0:
+		if g.lost.Messages == 0 && !in.partial {
+			return true // of the gap whose start was reported to the receiver, but not its end
+		}
+	case in.queue.Back().gap != nil && !in.queue.Back().gap.partial():
 		in.queue.Back().gap.add(g)
 		return true
-	}
-	if g.lost.Messages == 0 {
-		return true // of the gap whose start was reported to the receiver, but not its end
 	}
 	in.queue.Push(end)
 	return false

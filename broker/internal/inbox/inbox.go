@@ -45,6 +45,7 @@ type Inbox struct {
 	cost    int             // of these
 	missed  broker.Loss     // messages missed since the inbox was full, and until it is half empty
 	down    bool            // the receiver misses messages now
+	partial bool            // the last gap taken from queue affects only some channels
 	running bool            // a call of the receiver is running
 	current event           // that call
 	idle    []chan struct{} // closed when it returns
@@ -127,6 +128,9 @@ func (in *Inbox) next() (event, bool) {
 	if ev.isMessage() {
 		in.uncount(&ev)
 		in.makeRoom()
+	}
+	if ev.gap != nil {
+		in.partial = ev.gap.partial()
 	}
 	in.running, in.current = true, ev
 	return ev, true

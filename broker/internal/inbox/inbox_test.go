@@ -354,6 +354,48 @@ func TestPartialGapsStayApart(t *testing.T) {
 	})
 }
 
+// TestOutageAfterPartialGap: an outage of all channels is reported as one, also if a gap of some channels precedes it.
+func TestOutageAfterPartialGap(t *testing.T) {
+	partial := func() error {
+		return &broker.GapError{Filters: []broker.Filter{broker.Exactly(room)}, Err: errDown}
+	}
+	outage := func(b *box) {
+		b.Resume()
+		b.Interrupt(errLate)
+		b.Resume()
+	}
+	for name, message := range map[string]bool{"queued": false, "queued, with a message in it": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b, release := stuck(t, 2, time.Second)
+				want := []string{"0", "-", "+", "-", "+"}
+				b.Interrupt(partial())
+				if message {
+					b.put("x")
+					want = []string{"0", "-", "x", "+", "-", "+"}
+				}
+				outage(b)
+				release()
+				b.want(want...)
+				require.Equal(t, errLate, b.r.errs[1])
+			})
+		})
+	}
+	t.Run("being reported", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			r := &slowToHear{hears: make(chan struct{})}
+			b := open(t, r, 10, 0)
+			b.r = &r.receiver
+			b.Interrupt(partial())
+			synctest.Wait()
+			outage(b)
+			close(r.hears)
+			b.want("-", "+", "-", "+")
+			require.Equal(t, errLate, r.errs[1])
+		})
+	})
+}
+
 // slowToHear is a receiver that blocks in Interrupted.
 type slowToHear struct {
 	receiver
