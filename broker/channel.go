@@ -49,7 +49,7 @@ type Channel struct {
 // Control returns the channel on which Crossroom nodes announce themselves.
 func Control() Channel { return Channel{protocol: Native, kind: KindControl} }
 
-// NodeControl returns the control channel of one Crossroom node. id must not be empty.
+// NodeControl returns the control channel of one Crossroom node. With an empty id it returns Control().
 func NodeControl(id string) Channel { return Channel{protocol: Native, kind: KindControl, name: id} }
 
 // Protocol returns the protocol whose messages the channel carries.
@@ -109,8 +109,8 @@ func (c Channel) Validate() error {
 	return nil
 }
 
-// Filter selects channels to subscribe to. It is another type than Channel so that publishing to a wildcard does not
-// compile. Filters are comparable.
+// Filter selects channels to subscribe to. It is not a Channel, so that publishing to a wildcard does not compile.
+// Filters are comparable.
 type Filter struct {
 	ch   Channel
 	form form

@@ -9,11 +9,13 @@ import (
 // ErrClosed is returned by calls after Close. It may be wrapped.
 var ErrClosed = errors.New("broker closed")
 
-// ErrSlowReceiver is the reason of an interruption, when a subscription's buffer was full for too long because its
-// receiver does not keep up. Interrupted gets it in a *LossError with the number of messages that the receiver missed.
+// ErrSlowReceiver is the reason of an interruption when a subscription's buffer was full for too long. Interrupted gets
+// it in a *LossError, with the number of messages that the receiver missed. Make the receiver faster, or its buffer
+// larger.
 var ErrSlowReceiver = errors.New("broker: the receiver is too slow, and its buffer is full")
 
-// NameError reports that a broker cannot carry a channel with these names. Choose another name.
+// NameError reports that a broker cannot carry a channel with these names. Choose another name. The reason "no such
+// channel" means the zero Channel, or a kind that the protocol does not have.
 type NameError struct {
 	Channel Channel
 	Reason  string
@@ -48,8 +50,7 @@ func (e *PayloadError) Error() string {
 }
 
 // InexactError reports that Subscribers or Responders did not see the whole system [B30]. Each returned number is a
-// lower bound, and the list of ids may be incomplete. Without numbers or a list only the known peers can be addressed
-// by name.
+// lower bound, and the list of ids may be incomplete. Both are nil if nothing is known.
 type InexactError struct {
 	// Err is the cause, such as an unresponsive server or a missing permission.
 	Err error
@@ -86,11 +87,12 @@ func (e *TimeoutError) Error() string {
 // Timeout returns true, as for a net.Error.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// Loss reports messages that Publish accepted and that did not, or may not have, reached the system.
+// Loss reports messages that Publish accepted, and that did not reach the system, or may not have. It does not have the
+// messages.
 type Loss struct {
-	Messages, Bytes int
+	Messages, Bytes int // Bytes are those of payloads
 	// Uncertain means that the messages were being sent when the connection broke, and may have arrived. They are not
-	// sent again.
+	// sent again. In a LossError it means that some of them were.
 	Uncertain bool
 	// Err is the cause, for errors.Is and errors.As.
 	Err error
@@ -100,8 +102,8 @@ type Loss struct {
 // subscription: those of one server of a system that spreads them over several [B14]. Messages on the other channels
 // arrive meanwhile.
 type GapError struct {
-	// Filters are those that may miss messages since the interruption began. Other filters may join them before
-	// Resumed.
+	// Filters are those that may miss messages since the interruption began. Others may join them before Resumed, without
+	// another call of Interrupted. The receiver owns the slice.
 	Filters []Filter
 	// Err is the cause, for errors.Is and errors.As.
 	Err error
@@ -116,8 +118,9 @@ func (e *GapError) Error() string {
 
 func (e *GapError) Unwrap() error { return e.Err }
 
-// LossError is a Loss as an error. From Flush and Close it counts the lost messages that no earlier Flush returned. In
-// Receiver.Interrupted it counts messages that were not delivered; Messages is zero if the number is unknown.
+// LossError is a Loss as an error. From Flush and Close it has the lost messages that no earlier Flush returned: those of
+// all channels, and of all callers of Publish. Two Flush calls at the same time may return the same losses. In
+// Receiver.Interrupted it has the messages that were not delivered; Messages is zero if the number is unknown.
 type LossError struct {
 	Loss
 }

@@ -56,6 +56,11 @@ func caseEnded(ctx context.Context, e *env) error {
 				return err
 			}
 		}
+		if a.Broker.Capabilities().ListsResponders {
+			if _, err := a.Broker.Responders(dead, broker.Native, "/never"); err != dead.Err() {
+				return fail(19, "Responders returned %s", errText(err))
+			}
+		}
 		if err := e.noDelivery(ctx, a, never, b, s, stay); err != nil {
 			return err
 		}

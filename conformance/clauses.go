@@ -71,8 +71,9 @@ func (c Clause) Text() string {
 // equal.
 var clauses = [...]string{
 	1: "A nil error from Subscribe or Add means live: every message that any node publishes afterwards on a " +
-		"matching channel is delivered.",
-	2: "Messages of one publisher on one channel arrive in the order of their Publish calls.",
+		"matching channel is delivered, unless a gap (B14) or a loss (B18) is reported for it.",
+	2: "Messages of one publisher on one channel arrive in the order of their Publish calls. Calls that run at " +
+		"the same time have no order.",
 	3: "A message is delivered at most once to a subscription, also when several of its filters match and " +
 		"also across an outage.",
 	4: "Only published messages are delivered: payloads arrive byte for byte, on an equal Channel, and never " +
@@ -85,62 +86,64 @@ var clauses = [...]string{
 	7: "Publish does not keep the payload after it returns: the caller may overwrite it at once.",
 	8: "A receiver may read a delivered payload for as long as it likes. No component writes to it again, " +
 		"and receivers may share it.",
-	9: "The broker's goroutines call a receiver's methods one at a time, in order. A slow receiver delays the " +
-		"other subscriptions by no more than a stated time. Then it misses messages (B14).",
+	9: "The broker's goroutines call the receiver of a subscription one call at a time, in order. A slow " +
+		"receiver delays other subscriptions by no more than a time that the broker states (SlowReceiver of our " +
+		"brokers' Options). Then it misses messages (B14).",
 	10: "A subscribed publisher receives its own messages, in their place in the order.",
-	11: "After Subscription.Remove, Subscription.Close or Close returns, no call of the receiver for what was " +
-		"removed is running or will begin. The exception is a call that returned its context's error: a call " +
-		"of the receiver may then still run. A receiver's method must not make these calls: they would wait " +
-		"for that method.",
-	12: "Removing one filter, or closing one subscription, leaves the others live without a gap. So filters can be " +
-		"exchanged for others that select the same, without a message lost, repeated or out of order: the new ones are " +
-		"added first, and then the old ones removed.",
+	11: "When Subscription.Remove, Subscription.Close or Close has returned, no call of the receiver runs or " +
+		"begins for the removed filters, the closed subscription or the closed broker. Only after the context's " +
+		"error may a call of the receiver still run. A receiver's method must not call any of the three: it would " +
+		"wait for itself, or for a receiver that waits for it.",
+	12: "Removing one filter, or closing one subscription, leaves the others live without a gap. To exchange " +
+		"filters for others that select the same channels, add the new ones first, and then remove the old ones: " +
+		"no message is lost, repeated or out of order.",
 	13: "Adding an active filter and removing an unknown one are no errors and change nothing.",
-	14: "When messages may have been missed, the broker notifies the receiver: Interrupted(err) comes after " +
-		"the last message from before the gap, and Resumed() before the first message from after it. The two " +
-		"alternate, starting with Interrupted. If err is a *GapError, messages arrive meanwhile on channels that " +
-		"are not affected, and on no other.",
+	14: "When messages may have been missed, the broker notifies the receiver: Interrupted(err) comes after the " +
+		"last message from before the gap, and Resumed() before the first message from after it. The two " +
+		"alternate, starting with Interrupted. No message arrives between them. Only if err is a *GapError, " +
+		"perhaps wrapped, messages on the channels that are not affected arrive.",
 	15: "After an outage the broker restores all subscriptions by itself. Resumed means live in the sense of " +
 		"B1.",
 	16: "Publish puts a message into a bounded, ordered queue and returns. It waits only while that queue is " +
 		"full, and until its context ends.",
-	17: "Flush returns nil once everything accepted before it has been handed to the system. If some of that " +
-		"was or may have been lost, it returns a *LossError. Each loss is in the result of at least one Flush " +
-		"or Close.",
-	18: "Every accepted message that was not or may not have been handed over is counted in Stats and " +
-		"reported to the functions given to OnLoss. No loss is silent.",
-	19: "An ended context makes Publish, Flush, Subscribe, Add, Remove and Subscribers return its error, " +
-		"unwrapped, without effect. A failed Subscribe leaves nothing behind.",
+	17: "Flush returns nil once every message accepted before it has been sent. If one of them was lost or may " +
+		"have been, Flush returns a *LossError. Each loss is in the result of at least one Flush or Close.",
+	18: "Every accepted message that was lost, or that may have been, is counted in Stats and reported to the " +
+		"functions given to OnLoss.",
+	19: "If the context has ended before the call, every method with a context except Close and " +
+		"Subscription.Close returns its error, unwrapped, without effect. Subscribers and Responders may return " +
+		"errors.ErrUnsupported instead. If the context ends during the call and Publish, Subscribe or Add returns " +
+		"its error, the call had no effect; Remove takes effect all the same. A failed Subscribe leaves nothing " +
+		"behind.",
 	20: "Every call that can wait ends when its context does.",
-	21: "Close hands over the accepted messages (until its context ends), stops every subscription, waits for " +
-		"its goroutines and is idempotent. Afterwards Publish, Flush, Subscribe, Add, Subscribers and " +
-		"Responders return ErrClosed. Remove and a subscription's Close return nil.",
+	21: "Close sends the accepted messages (until its context ends), stops every subscription, waits for its " +
+		"goroutines and is idempotent. Afterwards Publish, Flush, Subscribe and Add return ErrClosed. So do " +
+		"Subscribers and Responders, if the broker supports them. Remove and a subscription's Close return nil.",
 	22: "Subscribers counts, for each channel, the brokers that hold an Exactly subscription to it, each " +
 		"once, the calling broker included. EveryRoom and Uncounted do not count. A broker that cannot count " +
 		"returns errors.ErrUnsupported, and its Capabilities say so.",
-	23: "Responders lists the node ids for which some broker holds Exactly of NodeResponses(ns, id), on the " +
-		"same terms.",
+	23: "Responders lists the node ids for which some broker, the calling one included, holds Exactly of " +
+		"NodeResponses(ns, id), each id once. A broker that cannot list them returns errors.ErrUnsupported, and " +
+		"its Capabilities say so.",
 	24: "All methods may be called at the same time from any goroutine.",
-	25: "Capabilities never changes during a broker's life and claims nothing that is not so.",
+	25: "Capabilities never changes during a broker's life, and claims only what the broker does.",
 	26: "If a receiver is a Prefilter, a message on a room's channel for which Wants returned false may stay " +
-		"undelivered. Wants is called only when Deliver has returned for every earlier message on channels of " +
-		"other kinds, so a request to join a room takes effect on the messages after it. Any message for " +
-		"which Wants was not called, or returned true, is delivered.",
+		"undelivered. While a message on a channel of another kind is queued or being delivered, the broker does " +
+		"not call Wants and delivers all. So a request to join a room takes effect on the messages after it.",
 	27: "If a receiver is a TryReceiver, the broker may call TryDeliver in place of Deliver, under the same " +
 		"rules (B9, B11). A message for which TryDeliver returned false is passed to Deliver, before anything " +
 		"else.",
-	28: "A subscription that the system withdraws after granting it is interrupted: Interrupted has the " +
-		"system's reason. The broker requests it again by itself, and calls Resumed when all filters are " +
-		"granted. Messages that the system refuses are lost (B18), for its reason.",
+	28: "A subscription that the system withdraws after granting it is interrupted: Interrupted has the system's " +
+		"reason. The broker requests it again by itself, and calls Resumed when all filters are granted. A " +
+		"message that the system refuses is lost (B18), and Loss.Err has the reason.",
 	29: "A server that still responds but does not carry the system's messages any more, such as a demoted " +
 		"primary, is an outage (B14, B15, B18), although no connection was closed. The broker finds the " +
 		"server that took its place. Afterwards counts (B22, B23) are right again.",
-	30: "Subscribers and Responders see every subscriber, wherever in the system it is connected. If they did " +
-		"not look everywhere, or may not look at all, they return an *InexactError with the reason. The " +
-		"returned numbers are then lower bounds and the list may be incomplete, or both are nil.",
-	31: "Protocols are open. Every broker carries Native and SocketIO. It either carries another protocol in " +
-		"the sense of all other clauses, or Publish, Subscribe, Add, Subscribers and Responders refuse it " +
-		"with a *ProtocolError, without effect. It may refuse single kinds of channels and filters of a " +
-		"protocol in the same way. If its Capabilities say OnlyExactly, it refuses EveryRoom and Uncounted of " +
-		"every protocol so.",
+	30: "Subscribers and Responders see every subscriber, wherever in the system it is connected. If they did not " +
+		"look everywhere, or may not look at all, they return an *InexactError with the reason. The returned " +
+		"numbers are then lower bounds, or nil. The returned list may be incomplete, or is nil.",
+	31: "Protocols are open. Every broker carries Native and SocketIO. It either carries another protocol in the " +
+		"sense of all other clauses, or Publish, Subscribe, Add, Subscribers and Responders refuse it with a " +
+		"*ProtocolError, without effect. A broker may refuse single kinds of channels and filters of a protocol " +
+		"with a *ProtocolError. If its Capabilities say OnlyExactly, it refuses every EveryRoom and Uncounted.",
 }
