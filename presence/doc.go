@@ -33,12 +33,13 @@
 // snapshot in messages of at most 64 KiB.
 //
 // A message can be lost without a gap, if it was the last one. So all nodes form a ring, in the order of their ids. Once an
-// Options.Interval each node sends the next one a digest of all numbers that it has. If the digests differ, the next node
-// responds with its numbers, and the node requests what it lacks from the owners. An owner that gets such a request
-// sends its number to all, because other nodes may lack the change too.
+// Options.Interval each node sends the next one a digest of all numbers that it has, each with a sum of the changes up to it. If
+// the digests differ, the next node responds with its numbers, and the node requests what it lacks from the owners. An owner that
+// gets such a request sends its number to all, because other nodes may lack the change too. A node whose number or sum cannot be
+// the owner's has received changes that the owner did not send, and requests a snapshot.
 //
 //	what happens                traffic
-//	nothing                     one message of about 60 bytes from each node in an Interval, whatever the number of members
+//	nothing                     one message of about 70 bytes from each node in an Interval, whatever the number of members
 //	a change                    one message to each other node
 //	a node starts               one snapshot from each node to it
 //	a change is lost            one message to each node, and one request and response for each node that lacks it
@@ -86,8 +87,8 @@
 // A watch holds [MaxChanges] changes for a slow loop. Beyond that it drops them, counts them in Change.Missed, and continues with
 // a new snapshot.
 //
-// A node that lies changes only what is known of itself. It cannot be told from the real one if it sends in another node's
-// name: backplane.Options.Keys admits only processes with a key. docs/LIMITS.md has the rest.
+// A node that lies changes only what is known of itself. Changes that it sends in another node's name are undone after three
+// Intervals at most. backplane.Options.Keys admits only processes with a key. docs/LIMITS.md has the rest.
 //
 // # Compared with Phoenix.Presence
 //

@@ -2,6 +2,8 @@ package presence
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"strings"
 
@@ -9,14 +11,15 @@ import (
 )
 
 // Frames are MessagePack arrays. The first element is the version of the layout; later versions add elements at the end.
-// Epoch and number are the sender's, except in request: there they say what the sender has of the receiver.
+// Epoch, number and sum are the sender's, except in request: there they say what the sender has of the receiver, and what it
+// has heard of it from another node. The sum of a number is that of all changes up to it.
 //
-//	changes   [1, 1, epoch, base, [change…]]      base is the number before the first change
-//	state     [1, 2, epoch, number, digest]       digest of all that the sender knows; 0: none
-//	request   [1, 3, epoch, number]               epoch 0: the sender needs everything
-//	snapshot  [1, 4, epoch, number, id, part, last, [change…]]
+//	changes   [1, 1, epoch, base, [change…], sum]  base is the number before the first change; sum is that of the last one
+//	state     [1, 2, epoch, number, digest, sum]   digest of all that the sender knows; 0: none
+//	request   [1, 3, epoch, number, heard]         epoch 0: the sender needs everything; heard is nil or [epoch, number, sum]
+//	snapshot  [1, 4, epoch, number, id, part, last, [change…], sum]
 //	bye       [1, 5, epoch, number]
-//	versions  [1, 6, epoch, number, [[node, epoch, number]…]]
+//	versions  [1, 6, epoch, number, [[node, epoch, number, sum]…]]
 //	change    [left, room, id, user, state]
 type frameKind uint64
 
@@ -33,7 +36,7 @@ const (
 	frameVersion = 1
 	// frameBytes ends a list of changes or versions. One entry may follow.
 	frameBytes = 48 << 10
-	// maxFrame is the size that no frame exceeds.
+	// maxFrame is the size that no frame exceeds. A larger one is not read.
 	maxFrame = 64 << 10
 	// maxNumber keeps sums of numbers in range, whatever a peer sends.
 	maxNumber = 1 << 62
@@ -43,6 +46,8 @@ type frame struct {
 	kind          frameKind
 	epoch, number uint64
 	digest        uint64
+	sum           uint64
+	heard         *version
 	id, part      uint64
 	last          bool
 	list          []change
@@ -55,17 +60,34 @@ type change struct {
 	left   bool
 	key    key
 	member *Member
+	sum    uint64 // of the own changes up to this one
 }
 
 func (c *change) size() int { return c.member.size(c.key.room) }
 
-// version is what a node has of another one.
-type version struct {
-	node          string
-	epoch, number uint64
+// after returns the sum of the changes up to c, which follows those with the given sum. So two nodes with the same number and
+// sum have applied the same changes.
+func (c *change) after(sum uint64) uint64 {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 256), sum)
+	b = append(b, byte(bit(c.left)))
+	for _, name := range []string{c.key.room, c.key.id, c.member.User} {
+		b = append(binary.AppendUvarint(b, uint64(len(name))), name...)
+	}
+	hash := sha256.Sum256(append(b, c.member.State...))
+	return binary.BigEndian.Uint64(hash[:])
 }
 
-func (v *version) size() int { return len(v.node) + 24 }
+// version is what a node has of another one.
+type version struct {
+	node               string
+	epoch, number, sum uint64
+}
+
+func (v *version) size() int { return len(v.node) + 34 }
+
+func (v *version) append(dst []byte) []byte {
+	return msgpack.AppendUint(msgpack.AppendUint(msgpack.AppendUint(dst, v.epoch), v.number), v.sum)
+}
 
 var errFrame = errors.New("not a message of presence")
 
@@ -80,20 +102,25 @@ func fitting[E any](list []E, sizeOf func(*E) int) (n int) {
 // append encodes a frame with as much of its list as fits. It returns how many entries that is.
 func (f *frame) append(dst []byte) ([]byte, int) {
 	n := fitting(f.list, (*change).size)
-	fields := map[frameKind]int{frameChanges: 5, frameState: 5, frameRequest: 4, frameSnapshot: 8, frameBye: 4, frameVersions: 5}[f.kind]
+	fields := map[frameKind]int{frameChanges: 6, frameState: 6, frameRequest: 5, frameSnapshot: 9, frameBye: 4, frameVersions: 5}[f.kind]
 	dst = msgpack.AppendArrayLen(dst, fields)
 	for _, v := range []uint64{frameVersion, uint64(f.kind), f.epoch, f.number} {
 		dst = msgpack.AppendUint(dst, v)
 	}
 	switch f.kind {
 	case frameState:
-		return msgpack.AppendUint(dst, f.digest), 0
+		return msgpack.AppendUint(msgpack.AppendUint(dst, f.digest), f.sum), 0
+	case frameRequest:
+		if f.heard == nil {
+			return msgpack.AppendNil(dst), 0
+		}
+		return f.heard.append(msgpack.AppendArrayLen(dst, 3)), 0
 	case frameVersions:
 		n = fitting(f.versions, (*version).size)
 		dst = msgpack.AppendArrayLen(dst, n)
 		for _, v := range f.versions[:n] {
-			dst = msgpack.AppendString(msgpack.AppendArrayLen(dst, 3), v.node)
-			dst = msgpack.AppendUint(msgpack.AppendUint(dst, v.epoch), v.number)
+			dst = msgpack.AppendString(msgpack.AppendArrayLen(dst, 4), v.node)
+			dst = v.append(dst)
 		}
 		return dst, n
 	case frameSnapshot:
@@ -109,7 +136,11 @@ func (f *frame) append(dst []byte) ([]byte, int) {
 		dst = msgpack.AppendString(msgpack.AppendString(dst, c.key.room), c.key.id)
 		dst = msgpack.AppendBytes(msgpack.AppendString(dst, c.member.User), c.member.State)
 	}
-	return dst, n
+	sum := f.sum
+	if f.kind == frameChanges && n > 0 {
+		sum = f.list[n-1].sum
+	}
+	return msgpack.AppendUint(dst, sum), n
 }
 
 func bit(b bool) uint64 {
@@ -153,6 +184,9 @@ func (r *reader) text() string {
 
 // decode reads a frame. The result shares nothing with payload.
 func decode(payload []byte, from string) (*frame, error) {
+	if len(payload) > maxFrame {
+		return nil, errFrame
+	}
 	r := reader{Reader: msgpack.NewReader(payload)}
 	r.array(4)
 	layout := r.uint()
@@ -164,16 +198,24 @@ func decode(payload []byte, from string) (*frame, error) {
 		return nil, r.err
 	}
 	switch f.kind {
-	case frameRequest, frameBye:
+	case frameBye:
+	case frameRequest:
+		if r.err == nil && !r.TryNil() {
+			fields := r.array(3)
+			f.heard = &version{epoch: r.uint(), number: r.uint(), sum: r.uint()}
+			r.skip(fields - 3)
+		}
 	case frameState:
-		f.digest = r.uint()
+		f.digest, f.sum = r.uint(), r.uint()
 	case frameVersions:
 		r.versions(f)
 	case frameSnapshot:
 		f.id, f.part, f.last = r.uint(), r.uint(), r.uint() != 0
 		r.changes(f, from)
+		f.sum = r.uint()
 	case frameChanges:
 		r.changes(f, from)
+		f.sum = r.uint()
 	default:
 		return nil, errFrame
 	}
@@ -182,9 +224,9 @@ func decode(payload []byte, from string) (*frame, error) {
 
 func (r *reader) versions(f *frame) {
 	for n := r.array(0); n > 0 && r.err == nil; n-- {
-		fields := r.array(3)
-		v := version{r.text(), r.uint(), r.uint()}
-		r.skip(fields - 3)
+		fields := r.array(4)
+		v := version{r.text(), r.uint(), r.uint(), r.uint()}
+		r.skip(fields - 4)
 		if r.err == nil && v.number > maxNumber {
 			r.err = errFrame
 		}
@@ -208,7 +250,7 @@ func (r *reader) changes(f *frame, from string) {
 		if r.err == nil && m.check(room) != nil {
 			r.err = errFrame
 		}
-		f.list = append(f.list, change{left, key{room, m.ID}, m})
+		f.list = append(f.list, change{left: left, key: key{room, m.ID}, member: m})
 		f.size += m.size(room)
 	}
 }

@@ -19,6 +19,7 @@ import (
 func TestLimitsOfWhatIsKept(t *testing.T) {
 	p := &Presence{
 		wake: make(chan struct{}, 1), own: newReplica("own"), rooms: map[string]*roomState{}, requested: map[string]wanted{}, remoteBytes: 1 << 30,
+		peers: map[string]*replica{"peer": newReplica("peer")},
 	}
 	joined := func(i, size int) change {
 		return change{key: key{"room", fmt.Sprint(i)}, member: &Member{ID: fmt.Sprint(i), State: []byte(strings.Repeat("x", size))}}
@@ -50,6 +51,8 @@ func TestLimitsOfWhatIsKept(t *testing.T) {
 	}
 	assert.Len(t, p.requested, maxRequests)
 	assert.EqualValues(t, maxRequests, p.stats.Strangers)
+	p.requests("peer", &frame{})
+	assert.True(t, p.requested["peer"].want, "forged names keep a peer from getting a snapshot")
 }
 
 // However often a peer makes this node request changes, send what it knows of all nodes, a snapshot, or its own number,

@@ -44,6 +44,7 @@ type Presence struct {
 	start     uint64    // number before the first change in log
 	size      int       // of log, in bytes
 	sent      uint64    // number of the last change that was published
+	sentSum   uint64    // its sum
 	snapshots uint64    // how many were made
 	missed    bool      // a peer has missed a change, and the others do not know yet
 	announced time.Time // when all peers got the last number
@@ -140,7 +141,7 @@ func (p *Presence) Join(room string, m Member) error {
 	if old := p.own.members[k]; old != nil && old.equal(&m) {
 		return nil
 	}
-	c := change{false, k, &m}
+	c := change{key: k, member: &m}
 	if what, limit := exceeds(p.own.with(&c)); what != "" {
 		return &LimitError{what, limit}
 	}
@@ -160,7 +161,7 @@ func (p *Presence) leave(k key) bool {
 	if m == nil || p.closed {
 		return false
 	}
-	p.change(change{true, k, &Member{ID: k.id, Node: m.Node}})
+	p.change(change{left: true, key: k, member: &Member{ID: k.id, Node: m.Node}})
 	return true
 }
 
@@ -181,6 +182,8 @@ func (p *Presence) Remove(id string) int {
 func (p *Presence) change(c change) {
 	p.apply(p.own, c)
 	p.own.version++
+	p.own.sum = c.after(p.own.sum)
+	c.sum = p.own.sum
 	p.log = append(p.log, c)
 	p.size += c.size()
 	for len(p.log) > logChanges || p.size > logBytes {

@@ -211,13 +211,13 @@ func TestLiar(t *testing.T) {
 		send(noise)
 	}
 	for number := range uint64(5) {
-		send(numbers(5, 1, 2, number, 1<<63, 1))                  // a state of no number
-		send(entries(numbers(5, 1, 1, 7, 1<<61), 0, 5, nil))      // changes from far in the future
-		send(numbers(4, 1, 3, 7, number))                         // asks
-		send(entries(numbers(8, 1, 4, 7, 9, 1, 3, 1), 0, 5, nil)) // a part without those before it
+		send(numbers(6, 1, 2, number, 1<<63, 1, 0))                          // a state of no number
+		send(append(entries(numbers(6, 1, 1, 7, 1<<61), 0, 5, nil), 0))      // changes from far in the future
+		send(append(numbers(5, 1, 3, 7, number), 0xc0))                      // asks
+		send(append(entries(numbers(9, 1, 4, 7, 9, 1, 3, 1), 0, 5, nil), 0)) // a part without those before it
 	}
-	claim := msgpack.AppendString(msgpack.AppendArrayLen(append(numbers(5, 1, 6, 7, 0), 0x91), 3), a.core.ID())
-	send(msgpack.AppendUint(msgpack.AppendUint(claim, 5), 1<<61)) // a has another epoch, and many changes more
+	claim := msgpack.AppendString(msgpack.AppendArrayLen(append(numbers(5, 1, 6, 7, 0), 0x91), 4), a.core.ID())
+	send(append(msgpack.AppendUint(msgpack.AppendUint(claim, 5), 1<<61), 0)) // a has another epoch, and many changes more
 	const epoch, per = 9, 10
 	state := make([]byte, presence.MaxState)
 	for began := time.Now(); b.Stats().Refused == 0; {
@@ -225,7 +225,7 @@ func TestLiar(t *testing.T) {
 		// A few frames at a time: the memory broker drops what exceeds a subscription's queue.
 		next := (b.Stats().Members - 10) / per * per
 		for first := next; first < next+50*per; first += per {
-			send(entries(numbers(5, 1, 1, epoch, uint64(first)), first, per, state))
+			send(append(entries(numbers(6, 1, 1, epoch, uint64(first)), first, per, state), 0))
 		}
 		for sent := time.Now(); b.Stats().Members < next+50*per && b.Stats().Refused == 0 && time.Since(sent) < time.Second; {
 			time.Sleep(time.Millisecond)

@@ -19,7 +19,9 @@ type replica struct {
 	node     string
 	epoch    uint64 // of the node's Presence; another one has other members
 	version  uint64 // number of the last change that was applied
+	sum      uint64 // of all changes up to it
 	complete bool   // members are all of the node's at that number
+	ahead    bool   // the node has said a lower number: that was overtaken, or it has not made these changes
 	refused  int    // members that exceeded a limit, and are not stored
 	crowded  bool   // some were refused because of all other nodes' members
 	members  map[key]*Member
@@ -28,6 +30,7 @@ type replica struct {
 
 	requestedAt time.Time
 	doubt       *doubt
+	heard       *version // what the next request says that another node has
 	pending     []*frame // changes that came before their turn
 	waiting     int      // their number
 	waitingSize int
@@ -51,6 +54,8 @@ type staging struct {
 func newReplica(node string) *replica {
 	return &replica{node: node, members: map[key]*Member{}, roomsOf: map[string]map[string]struct{}{}}
 }
+
+func (r *replica) known() version { return version{r.node, r.epoch, r.version, r.sum} }
 
 // exceeds returns which limit of one node so many members and bytes exceed.
 func exceeds(members, bytes int) (what string, limit int) {
@@ -162,7 +167,7 @@ func (p *Presence) admit(r *replica, c change) {
 			r.refused++
 			p.stats.Refused++
 			r.crowded = r.crowded || crowded
-			c = change{true, c.key, c.member}
+			c = change{left: true, key: c.key, member: c.member}
 		}
 	}
 	p.apply(r, c)
@@ -191,7 +196,7 @@ func (s *roomState) report(kind Kind, m *Member) {
 // reset forgets a node's members. The caller holds mu.
 func (p *Presence) reset(r *replica, epoch uint64) {
 	for k, m := range r.members {
-		p.apply(r, change{true, k, m})
+		p.apply(r, change{left: true, key: k, member: m})
 	}
 	p.stored -= r.waitingSize
 	*r = replica{node: r.node, epoch: epoch, members: r.members, roomsOf: r.roomsOf, requestedAt: r.requestedAt}
@@ -208,12 +213,26 @@ func (p *Presence) take(r *replica, f *frame) bool {
 	}
 	for _, c := range f.list[r.version-f.number:] {
 		p.admit(r, c)
+		r.sum = c.after(r.sum)
 	}
 	r.version = end
 	if f.number == 0 {
 		p.completed(r)
 	}
 	return true
+}
+
+// verify compares a replica with the sum of its node at a number. If another one is at that number, then not all changes of the
+// replica were the node's. The caller holds mu.
+func (p *Presence) verify(r *replica, number, sum uint64) {
+	if number != r.version || !r.complete {
+		return
+	}
+	r.ahead = false
+	if sum != r.sum {
+		r.complete = false
+		p.request(r)
+	}
 }
 
 // postpone keeps changes that came before their turn, up to a limit.
@@ -259,7 +278,7 @@ func (p *Presence) stage(r *replica, f *frame) {
 		r.staged = &staging{id: f.id, number: f.number, seen: map[key]struct{}{}}
 	}
 	s := r.staged
-	if s == nil || s.id != f.id || s.number != f.number || s.part != f.part || r.complete && r.version >= s.number {
+	if s == nil || s.id != f.id || s.number != f.number || s.part != f.part || r.complete && !r.ahead && r.version >= s.number {
 		r.staged = nil
 		return
 	}
@@ -288,17 +307,17 @@ func (p *Presence) stage(r *replica, f *frame) {
 	}
 	for k, m := range r.members {
 		if _, ok := s.seen[k]; !ok {
-			p.apply(r, change{true, k, m})
+			p.apply(r, change{left: true, key: k, member: m})
 		}
 	}
-	r.staged, r.version, r.refused, r.crowded = nil, s.number, s.refused, s.crowded
+	r.staged, r.version, r.sum, r.refused, r.crowded = nil, s.number, f.sum, s.refused, s.crowded
 	p.completed(r)
 	p.resume(r)
 }
 
 // completed records that a node's members are known. The caller holds mu.
 func (p *Presence) completed(r *replica) {
-	r.complete, r.requestedAt = true, time.Time{}
+	r.complete, r.ahead, r.requestedAt = true, false, time.Time{}
 	p.progress()
 }
 

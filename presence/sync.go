@@ -56,13 +56,25 @@ func (r receiver) Deliver(m *backplane.Message) {
 // requests records what a peer requests. The caller holds mu.
 func (p *Presence) requests(from string, f *frame) {
 	a, known := p.requested[from]
-	if !known && len(p.requested) >= maxRequests {
+	if !known && p.peers[from] == nil && len(p.requested) >= maxRequests {
 		p.stats.Strangers++
 		return
+	}
+	if f.heard != nil {
+		p.contradict(f.heard)
 	}
 	a.want, a.epoch, a.have = true, f.epoch, f.number
 	p.requested[from] = a
 	p.rouse()
+}
+
+// contradict has all nodes get the number of this one, if another node has changes that this one has not made. The caller holds
+// mu.
+func (p *Presence) contradict(v *version) {
+	if v.epoch != p.own.epoch || v.number > p.own.version || v.number == p.own.version && v.sum != p.own.sum {
+		p.missed = true
+		p.rouse()
+	}
 }
 
 // receive takes a peer's frame in. The caller holds mu.
@@ -76,11 +88,15 @@ func (p *Presence) receive(from *replica, f *frame) {
 		p.completed(from)
 	case frameState:
 		p.compare(from, f.number)
+		p.verify(from, f.number, f.sum)
 		p.respond(from, f.digest)
 	case frameVersions:
 		p.compare(from, f.number)
 		for _, v := range f.versions {
-			if r := p.peers[v.node]; r != nil && (r.epoch != v.epoch || r.version < v.number) {
+			switch r := p.peers[v.node]; {
+			case v.node == p.own.node:
+				p.contradict(&v)
+			case r != nil && (r.epoch != v.epoch || r.version < v.number || r.version == v.number && r.sum != v.sum):
 				r.doubt = &doubt{v, time.Now()}
 			}
 		}
@@ -94,6 +110,7 @@ func (p *Presence) receive(from *replica, f *frame) {
 			}
 			return
 		}
+		p.verify(from, f.number+uint64(len(f.list)), f.sum)
 		p.resume(from)
 	case frameSnapshot:
 		p.stage(from, f)
@@ -105,7 +122,11 @@ func (p *Presence) compare(r *replica, number uint64) {
 	if number == 0 && r.version == 0 && !r.complete {
 		p.completed(r)
 	}
-	if !r.complete || number > r.version {
+	if number < r.version {
+		known := r.known()
+		r.ahead, r.heard = true, &known
+	}
+	if !r.complete || number != r.version {
 		p.request(r)
 	}
 }
@@ -125,8 +146,8 @@ func (p *Presence) request(r *replica) bool {
 // respond sends a peer the versions of all nodes, if they differ from what it has: at most twice an Interval, because its
 // digests do not come at exact times. The caller holds mu.
 func (p *Presence) respond(to *replica, digest uint64) {
-	a, known := p.requested[to.node]
-	if digest == 0 || time.Since(a.versionsAt) < p.interval/2 || !known && len(p.requested) >= maxRequests {
+	a := p.requested[to.node]
+	if digest == 0 || time.Since(a.versionsAt) < p.interval/2 {
 		return
 	}
 	if digest != p.digest(p.ring()) {
@@ -148,12 +169,14 @@ func (p *Presence) ring() []string {
 func (p *Presence) digest(ring []string) uint64 {
 	var b []byte
 	for _, id := range ring {
-		epoch, number := p.own.epoch, p.sent
+		v := version{id, p.own.epoch, p.sent, p.sentSum}
 		if r := p.peers[id]; r != nil {
-			epoch, number = r.epoch, r.version
+			v = r.known()
 		}
 		b = append(binary.AppendUvarint(b, uint64(len(id))), id...)
-		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, epoch), number)
+		for _, n := range []uint64{v.epoch, v.number, v.sum} {
+			b = binary.BigEndian.AppendUint64(b, n)
+		}
 	}
 	sum := sha256.Sum256(b)
 	return max(1, binary.BigEndian.Uint64(sum[:]))
@@ -201,8 +224,12 @@ func (p *Presence) look() {
 		}
 		// A change that was in flight when another node already had it has arrived after one look.
 		if d := r.doubt; d != nil && time.Since(d.since) >= p.interval/looks {
-			if r.epoch == d.epoch && r.version >= d.number || p.request(r) {
+			same := r.epoch == d.epoch && (r.version > d.number || r.version == d.number && r.sum == d.sum)
+			if same || p.request(r) {
 				r.doubt = nil
+			}
+			if !same {
+				r.heard = &d.version
 			}
 		}
 	}
@@ -244,7 +271,7 @@ func (p *Presence) send(f *frame, to backplane.Target) int {
 
 // frame returns a frame of this node's published state. The caller holds mu.
 func (p *Presence) frame(kind frameKind) frame {
-	return frame{kind: kind, epoch: p.own.epoch, number: p.sent}
+	return frame{kind: kind, epoch: p.own.epoch, number: p.sent, sum: p.sentSum}
 }
 
 // sendDigest has the next node compare what it has with what this one has. All nodes form a ring: if one lacks a change,
@@ -273,8 +300,10 @@ func (p *Presence) sendVersions() {
 	clear(p.toCompare)
 	whole := p.frame(frameVersions)
 	if len(to) > 0 {
-		for id, r := range p.peers {
-			whole.versions = append(whole.versions, version{id, r.epoch, r.version})
+		for _, r := range p.peers {
+			if r.complete { // else this node requests what it lacks
+				whole.versions = append(whole.versions, r.known())
+			}
 		}
 	}
 	p.mu.Unlock()
@@ -302,7 +331,7 @@ func (p *Presence) sendChanges() {
 	p.mu.Lock()
 	f := p.frame(frameChanges)
 	list, kept := p.since(p.sent)
-	p.sent = p.own.version
+	p.sent, p.sentSum = p.own.version, p.own.sum
 	f.list = list
 	alone := len(p.peers) == 0
 	if !kept && !alone {
@@ -333,10 +362,11 @@ func (p *Presence) sendRequests() {
 	var to []string
 	for id := range p.toRequest {
 		if r := p.peers[id]; r != nil {
-			f := frame{kind: frameRequest, epoch: r.epoch, number: r.version}
+			f := frame{kind: frameRequest, epoch: r.epoch, number: r.version, heard: r.heard}
 			if !r.complete {
 				f.epoch = 0
 			}
+			r.heard = nil
 			frames, to = append(frames, f), append(to, id)
 		}
 	}
@@ -397,9 +427,9 @@ func (p *Presence) sendResponses() {
 // snapshot returns a frame with all own members. The caller holds mu.
 func (p *Presence) snapshot() frame {
 	p.snapshots++
-	f := frame{kind: frameSnapshot, epoch: p.own.epoch, number: p.own.version, id: p.snapshots}
+	f := frame{kind: frameSnapshot, epoch: p.own.epoch, number: p.own.version, sum: p.own.sum, id: p.snapshots}
 	for k, m := range p.own.members {
-		f.list = append(f.list, change{false, k, m})
+		f.list = append(f.list, change{key: k, member: m})
 	}
 	return f
 }
