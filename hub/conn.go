@@ -305,7 +305,7 @@ func (c *Conn) finish(connected bool) {
 	<-c.done
 	if f := c.hub.opts.OnDisconnect; f != nil && connected {
 		if err := c.hub.guard("OnDisconnect", c.id, func() error { f(c, c.reason); return nil }); err != nil {
-			c.hub.report(err)
+			c.hub.reports.report("OnDisconnect", err)
 		}
 	}
 	c.hub.leave(c)
@@ -315,19 +315,19 @@ func (c *Conn) finish(connected bool) {
 func (c *Conn) connect(rooms []string) (called bool) {
 	if err := c.attach(rooms); err != nil {
 		if !c.ending() {
-			c.hub.report(err)
+			c.hub.reports.report("attach", err)
 			c.end(&CloseError{Code: codeTryLater, Reason: "the fleet cannot be reached", Err: err}, true)
 		}
 		return false
 	}
 	if c.hub.opts.OnConnect != nil {
-		c.after(c.hub.guard("OnConnect", c.id, func() error { return c.hub.opts.OnConnect(c.ctx, c) }))
+		c.after("OnConnect", c.hub.guard("OnConnect", c.id, func() error { return c.hub.opts.OnConnect(c.ctx, c) }))
 	}
 	return true
 }
 
 // after ends the connection if a callback has returned an error.
-func (c *Conn) after(err error) {
+func (c *Conn) after(what string, err error) {
 	var asked *CloseError
 	switch {
 	case err == nil:
@@ -336,7 +336,7 @@ func (c *Conn) after(err error) {
 		c.end(&own, true)
 	case c.ending() && stackOf(err) == nil: // the error may be a consequence of that
 	default:
-		c.hub.report(err)
+		c.hub.reports.report(what, err)
 		c.end(&CloseError{Code: codeInternal, Reason: "internal error", Err: err}, true)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/crossroom/crossroom/internal/errorlog"
 )
 
 // The codes with which the hub itself closes connections, of RFC 6455 and its registry.
@@ -101,10 +103,11 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string {
+	value := errorlog.Printable(fmt.Sprint(e.value), 1000)
 	if e.id == "" {
-		return fmt.Sprintf("hub: %s panicked: %v", e.what, e.value)
+		return fmt.Sprintf("hub: %s panicked: %s", e.what, value)
 	}
-	return fmt.Sprintf("hub: %s of connection %s panicked: %v", e.what, e.id, e.value)
+	return fmt.Sprintf("hub: %s of connection %s panicked: %s", e.what, e.id, value)
 }
 
 func stackOf(err error) []byte {

@@ -52,7 +52,7 @@ func (h *Hub) refusal(err error) *StatusError {
 	if errors.As(err, &e) {
 		return e
 	}
-	h.report(err)
+	h.reports.report("refusal", err)
 	return &StatusError{http.StatusInternalServerError, "internal error"}
 }
 

@@ -16,9 +16,9 @@ import (
 // Hub has the connections of one server, and reaches those of all servers of the fleet. All methods are safe for
 // concurrent use.
 type Hub struct {
-	ns     *backplane.Namespace
-	opts   Options
-	errors errorlog.Sink
+	ns      *backplane.Namespace
+	opts    Options
+	reports reports
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{} // until OnDisconnect has returned
@@ -41,9 +41,9 @@ func New(ctx context.Context, node *backplane.Node, namespace string, opts *Opti
 	}
 	h := &Hub{
 		opts: o, conns: map[*Conn]struct{}{}, empty: make(chan struct{}),
-		errors: errorlog.New("hub", o.Logger, onError, stackOf),
-		stats:  Stats{Refused: map[int]uint64{}, Closed: map[int]uint64{}},
+		stats: Stats{Refused: map[int]uint64{}, Closed: map[int]uint64{}},
 	}
+	h.reports.init(errorlog.New("hub", o.Logger, onError, stackOf), func() { h.count(func(s *Stats) { s.Unreported++ }) })
 	h.ns, err = node.Namespace(ctx, namespace, &backplane.NamespaceOptions{Prepare: h.prepare, OnRequest: h.serve})
 	if err != nil {
 		return nil, err
@@ -143,7 +143,8 @@ func (h *Hub) prepare(m *backplane.Message) {
 	f, err := decode(m.Payload)
 	if err != nil {
 		h.count(func(s *Stats) { s.Unreadable++ })
-		h.report(fmt.Errorf("hub: reading a message of server %q in namespace %q: %w", m.Origin, m.Namespace, err))
+		h.reports.report("unreadable", fmt.Errorf("hub: reading a message of server %q in namespace %q: %w",
+			errorlog.Printable(m.Origin, 128), errorlog.Printable(m.Namespace, 100), err))
 		return
 	}
 	m.Value = f
@@ -192,7 +193,7 @@ func (h *Hub) Close(ctx context.Context) error {
 		}
 		h.mu.Unlock()
 	}
-	return errors.Join(err, h.ns.Close(ctx))
+	return errors.Join(err, h.ns.Close(ctx), h.reports.close(ctx))
 }
 
 // refuse makes the hub admit no more connections, and returns the present ones.
@@ -292,8 +293,6 @@ func (h *Hub) count(change func(*Stats)) {
 	change(&h.stats)
 }
 
-func (h *Hub) report(err error) { h.errors.Handle(context.Background(), err) }
-
 // guard calls a callback of the host. A panic is counted, reported and returned as an error.
 func (h *Hub) guard(what, id string, call func() error) (err error) {
 	defer func() {
@@ -318,8 +317,8 @@ type Stats struct {
 	// Received counts the messages of clients. Sent counts messages that were written to clients, and Dropped those
 	// that queues dropped, each message once for each connection.
 	Received, Sent, Dropped uint64
-	// Panics of callbacks, and Unreadable messages of other servers.
-	Panics, Unreadable uint64
+	// Panics of callbacks, Unreadable messages of other servers, and errors that were Unreported because too many waited.
+	Panics, Unreadable, Unreported uint64
 }
 
 // Stats returns the counters. It visits all connections.

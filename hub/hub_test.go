@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 	"github.com/crossroom/crossroom/hub"
+	"github.com/crossroom/crossroom/internal/msgpack"
 )
 
 func newNode(t *testing.T, bus *memorybroker.Bus) *backplane.Node {
@@ -117,14 +120,62 @@ func TestUnreadableMessages(t *testing.T) {
 	require.NoError(t, err)
 	for _, garbage := range []string{"", "\x01", "hello", "\x02\x00", "\x01\x80", "\x01\x02\xff", "\x01\x00\xff"} {
 		require.NoError(t, ns.Broadcast(t.Context(), []byte(garbage), backplane.All()))
+	}
+	for range 4 {
 		assert.ErrorContains(t, <-reported, "not a message of a hub")
 	}
+	assert.ErrorContains(t, <-reported, "not a message of a hub (and 2 more)")
 	_, err = ns.Request(t.Context(), []byte("garbage"))
 	assert.NoError(t, err, "the response is an error of that node")
 	require.NoError(t, h.Send(t.Context(), hub.Everyone(), hub.Text("on")))
 	assert.Equal(t, hub.Text("on"), <-f.out)
 	assert.Equal(t, uint64(7), h.Stats().Unreadable)
 	require.NoError(t, h.Close(t.Context()))
+}
+
+// TestFloodOfUnreadableMessages, from a process with a name that is no line of a log: few of them are reported, on one line each.
+func TestFloodOfUnreadableMessages(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	var mu sync.Mutex
+	var reports []error
+	h, err := hub.New(t.Context(), newNode(t, bus), "hub", &hub.Options{OnError: func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		reports = append(reports, err)
+	}})
+	require.NoError(t, err)
+	f := &fake{make(chan hub.Message), make(chan hub.Message, 10), make(chan struct{}), 0}
+	h.WebSocket(func(http.ResponseWriter, *http.Request, int) (hub.Socket, error) { return f, nil }).ServeHTTP(nil, &http.Request{})
+	for h.Namespace().Len() == 0 {
+		time.Sleep(time.Millisecond) // polls
+	}
+	attacker := bus.Broker()
+	message := msgpack.AppendString(msgpack.AppendInt(msgpack.AppendArrayLen(nil, 9), 1), "\x1b[2J\n"+strings.Repeat("x", 1<<16))
+	message = msgpack.AppendNil(msgpack.AppendNil(msgpack.AppendNil(msgpack.AppendUint(msgpack.AppendUint(message, 1), 0))))
+	message = msgpack.AppendBytes(msgpack.AppendString(message, ""), []byte("garbage"))
+	const flood = 10_000
+	began := time.Now()
+	for n := range uint64(flood) {
+		require.NoError(t, attacker.Publish(t.Context(), broker.Native.Broadcast("hub"), message))
+		if n%100 == 0 {
+			for h.Stats().Unreadable < n {
+				time.Sleep(time.Millisecond) // polls: the memory broker drops what exceeds a subscription's queue
+			}
+		}
+	}
+	for h.Stats().Unreadable < flood {
+		time.Sleep(time.Millisecond) // polls
+	}
+	require.NoError(t, h.Close(t.Context()))
+	require.NoError(t, attacker.Close(t.Context()))
+	mu.Lock()
+	defer mu.Unlock()
+	assert.LessOrEqual(t, len(reports), 6+int(time.Since(began)/time.Second), "of %d messages", flood)
+	for _, err := range reports {
+		assert.Less(t, len(err.Error()), 1000)
+		assert.NotContains(t, err.Error(), "\x1b")
+		assert.NotContains(t, err.Error(), "\n")
+	}
 }
 
 // TestBlockedCallback: Close returns when its context ends, and the callback stays behind.

@@ -79,7 +79,9 @@ type Options struct {
 
 	// Logger and OnError get the errors that no call returns: panics of callbacks, errors of OnMessage and
 	// Authenticate that are not addressed to the client, and unreadable messages of other servers. They are called on
-	// the goroutine that met the error. A nil Logger means slog.Default(), or no log if OnError is set.
+	// a goroutine of their own, one call at a time, and Close waits for them. Of the errors of one cause, such as those of
+	// OnMessage, the first four are reported at once, and then one in a second, with the number of the others. A nil
+	// Logger means slog.Default(), or no log if OnError is set.
 	Logger  *slog.Logger
 	OnError func(error)
 }

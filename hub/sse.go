@@ -71,7 +71,7 @@ func (c *Conn) serveStream(r *http.Request, rooms []string) {
 		<-c.done
 	}
 	if err := c.attach(rooms); err != nil {
-		h.report(err)
+		h.reports.report("attach", err)
 		refuse(&StatusError{http.StatusServiceUnavailable, "the fleet cannot be reached"}, err)
 		return
 	}
@@ -87,7 +87,7 @@ func (c *Conn) serveStream(r *http.Request, rooms []string) {
 		close(c.stream.gate)
 		connected = true
 		if h.opts.OnConnect != nil {
-			c.after(h.guard("OnConnect", c.id, func() error { return h.opts.OnConnect(c.ctx, c) }))
+			c.after("OnConnect", h.guard("OnConnect", c.id, func() error { return h.opts.OnConnect(c.ctx, c) }))
 		}
 		c.mu.Lock()
 		if c.reason == nil {

@@ -125,7 +125,7 @@ func (c *Conn) readSocket() {
 		case !m.Binary && !utf8.Valid(m.Data):
 			c.endIn(reasonOnly, &CloseError{Code: codeInvalid, Reason: "text is not valid UTF-8"})
 		case o.OnMessage != nil:
-			c.after(c.hub.guard("OnMessage", c.id, func() error { return o.OnMessage(c.ctx, c, m) }))
+			c.after("OnMessage", c.hub.guard("OnMessage", c.id, func() error { return o.OnMessage(c.ctx, c, m) }))
 		}
 	}
 }
