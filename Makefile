@@ -7,6 +7,7 @@
 # make socketio  the same page on a Socket.IO server in Go with Crossroom as its adapter, beside Node.js, with a redis-server
 # make socketio-picture makes its picture anew
 # make websocket, make sse   the examples of package hub, two servers each, on BROKER
+# make graphql, make connect   chats over GraphQL subscriptions and over streams of Connect, two servers each, on BROKER
 # make hub-pictures    makes their pictures anew
 # make hub-load      package hub beside centrifuge and melody: N idle connections (default 5000), and broadcasts to them
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
@@ -31,7 +32,7 @@ UPDATE ?=
 N ?= 5000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse hub-pictures hub-load chat-picture chat-load socketio socketio-picture trace rolling-restart
+.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse graphql connect hub-pictures hub-load chat-picture chat-load socketio socketio-picture trace rolling-restart
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -67,7 +68,7 @@ socketio-picture:
 	@scripts/setup redis node chat chromium
 	@cd examples && CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -run '^TestSocketIOServer$$' ./chat/browsertest -pictures ../../../docs
 
-websocket sse:
+websocket sse graphql connect:
 	@cd examples && go run ./$@ -broker '$(or $(BROKER),memory)'
 
 hub-load:

@@ -1,0 +1,2 @@
+// Package graph has what gqlgen makes of schema.graphqls.
+package graph
