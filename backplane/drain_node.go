@@ -18,7 +18,7 @@ import (
 //
 // Drain returns nil if all members have left and Close succeeded. If ctx ends first, it returns the context's error;
 // members that remain stay registered, as after Close. perSecond must be positive, or the error is an *OptionError. A
-// second call, and a call after Close, return ErrClosed.
+// second call, and a call after Close, return ErrClosed. Hub.Drain of package hub takes the place of this call.
 func (n *Node) Drain(ctx context.Context, perSecond float64, hand func(ns *Namespace, m Member)) error {
 	switch {
 	case !(perSecond > 0):

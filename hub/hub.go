@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/errorlog"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Hub has the connections of one server, and reaches those of all servers of the fleet. All methods are safe for
@@ -150,14 +151,17 @@ func (h *Hub) prepare(m *backplane.Message) {
 	m.Value = f
 }
 
-// Drain refuses new connections with 503, and closes the present ones with 1012 (service restart), perSecond of them
-// in a second, in random order and at irregular intervals, so that their clients do not reconnect all at once. It
-// returns when all have ended and their callbacks have returned, or with the context's error. Then call Close. The
-// hub sends and receives until then.
+// Drain prepares the server's end: it refuses new connections with 503, and closes the present ones with 1012 (service
+// restart), perSecond of them in a second, in random order and at irregular intervals, so that their clients do not
+// reconnect all at once. The node leaves its fleet as with Node.Drain of package backplane, which must not be called
+// too: Health.Ready is false at once, and the other nodes see Peer.Leaving. Drain returns when all connections have
+// ended and their callbacks have returned, or with the context's error. Then call Close. The hub and the node send and
+// receive until then. Hubs of one node are drained at the same time, each by a call.
 func (h *Hub) Drain(ctx context.Context, perSecond float64) error {
 	if !(perSecond > 0) {
 		return &OptionError{"perSecond of Drain", "not positive"}
 	}
+	wire.NodeOf(h.ns.Node()).Leave()
 	conns := h.refuse()
 	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
 	interval := float64(time.Second) / perSecond

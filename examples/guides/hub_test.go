@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ import (
 	"github.com/crossroom/crossroom/hub/coderws"
 	"github.com/crossroom/crossroom/internal/child"
 	"github.com/crossroom/crossroom/internal/servers"
+	"github.com/crossroom/crossroom/presence"
 )
 
 // stop lets the clients go, 500 in a second, then leaves the fleet.
@@ -34,6 +37,15 @@ func stop(h *hub.Hub, web *http.Server) error {
 	defer cancel()
 	node := h.Namespace().Node()
 	return errors.Join(h.Drain(ctx, 500), h.Close(ctx), web.Shutdown(ctx), node.Close(ctx), node.Broker().Close(ctx))
+}
+
+// ready tells the load balancer whether to send clients.
+func ready(h *hub.Hub) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !h.Namespace().Node().Health().Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}
 }
 
 // deal shows the targets of messages.
@@ -61,6 +73,35 @@ func clear(ctx context.Context, h *hub.Hub, cheat string) ([]hub.Info, error) {
 func order(ctx context.Context, h *hub.Hub, user, id string) (devices int, err error) {
 	acks, err := h.SendAck(ctx, hub.User(user), id, hub.Text(`{"order":"`+id+`"}`), 5*time.Second)
 	return len(acks), err
+}
+
+// newLounge makes a hub, and a presence that knows the users of its room on all servers.
+func newLounge(ctx context.Context, node *backplane.Node) (*hub.Hub, *presence.Presence, error) {
+	online, err := presence.New(ctx, node, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := hub.New(ctx, node, "lounge", &hub.Options{
+		Authenticate: func(r *http.Request) (hub.Identity, error) {
+			return hub.Identity{User: r.FormValue("name"), Rooms: []string{"lounge"}}, nil
+		},
+		OnConnect: func(_ context.Context, c *hub.Conn) error {
+			return online.Join("lounge", presence.Member{ID: c.ID(), User: c.User()})
+		},
+		OnDisconnect: func(c *hub.Conn, _ *hub.CloseError) { online.Remove(c.ID()) },
+	})
+	return h, online, err
+}
+
+// showLounge sends the users of the room to its clients on this server, after each change, until ctx ends.
+func showLounge(ctx context.Context, h *hub.Hub, online *presence.Presence) {
+	for range online.Watch(ctx, "lounge") {
+		names := []string{}
+		for _, user := range online.Room("lounge").Users() {
+			names = append(names, user.ID)
+		}
+		h.SendJSON(ctx, hub.Room("lounge").Local(), names) // each server tells its own clients
+	}
 }
 
 // resume returns the messages that a client missed, from a history that the application keeps.
@@ -137,6 +178,152 @@ func TestHubGuide(t *testing.T) {
 	}
 	go conns["ada"].Read(ctx) // answers the close frame
 	require.NoError(t, stop(h, web.Config))
+}
+
+// TestHubPresence: clients of two servers see who is in a room, until the last connection of a user has ended.
+func TestHubPresence(t *testing.T) {
+	ctx, bus := t.Context(), memorybroker.NewBus(nil)
+	var urls []string
+	for range 2 {
+		b := bus.Broker()
+		node, err := backplane.New(b, nil)
+		require.NoError(t, err)
+		h, online, err := newLounge(ctx, node)
+		require.NoError(t, err)
+		watch, end := context.WithCancel(ctx)
+		go showLounge(watch, h, online)
+		web := httptest.NewServer(coderws.Handler(h, nil))
+		urls = append(urls, web.URL)
+		t.Cleanup(func() {
+			end()
+			ctx := context.Background()
+			assert.NoError(t, errors.Join(h.Close(ctx), online.Close(ctx), node.Close(ctx), b.Close(ctx)))
+			web.Close()
+		})
+	}
+	connect := func(server int, name string) (*websocket.Conn, func(want string)) {
+		conn, _, err := websocket.Dial(ctx, urls[server]+"?name="+name, nil)
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.CloseNow() })
+		return conn, func(want string) {
+			t.Helper()
+			seen := ""
+			for seen != want {
+				ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+				defer cancel()
+				_, m, err := conn.Read(ctx)
+				require.NoError(t, err, "the last list is %s", seen)
+				seen = string(m)
+			}
+		}
+	}
+	_, ada := connect(0, "ada")
+	ada(`["ada"]`)
+	bob1, _ := connect(1, "bob")
+	ada(`["ada","bob"]`)
+	bob2, bob := connect(0, "bob")
+	bob(`["ada","bob"]`)
+	bob1.CloseNow()
+	_, eve := connect(1, "eve")
+	ada(`["ada","bob","eve"]`) // bob has another tab
+	eve(`["ada","bob","eve"]`)
+	bob2.Close(websocket.StatusNormalClosure, "")
+	ada(`["ada","eve"]`)
+	eve(`["ada","eve"]`)
+}
+
+// TestHubRollingRestart replaces both servers of a fleet, one after the other. A load balancer asks whether they are ready.
+func TestHubRollingRestart(t *testing.T) {
+	ctx, bus := t.Context(), memorybroker.NewBus(nil)
+	type server struct {
+		hub *hub.Hub
+		web *httptest.Server
+	}
+	start := func() server {
+		node, err := backplane.New(bus.Broker(), nil)
+		require.NoError(t, err)
+		h, err := hub.New(ctx, node, "chat", &hub.Options{OnConnect: func(_ context.Context, c *hub.Conn) error { return c.Send(hub.Text("welcome")) }})
+		require.NoError(t, err)
+		mux := http.NewServeMux()
+		mux.Handle("/ws", coderws.Handler(h, nil))
+		mux.Handle("/readyz", ready(h))
+		return server{h, httptest.NewServer(mux)}
+	}
+	var mu sync.Mutex
+	fleet := []server{start(), start()}
+	pick := func() string { // a load balancer
+		mu.Lock()
+		defer mu.Unlock()
+		for _, i := range rand.Perm(len(fleet)) {
+			res, err := http.Get(fleet[i].web.URL + "/readyz")
+			if err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK {
+				return fleet[i].web.URL
+			}
+		}
+		return ""
+	}
+	const clients = 40
+	var codes sync.Map // of all ends of connections
+	heard := make(chan string, 2*clients)
+	var all sync.WaitGroup
+	clientCtx, leave := context.WithCancel(ctx)
+	for range clients {
+		all.Go(func() {
+			for clientCtx.Err() == nil {
+				conn, _, err := websocket.Dial(clientCtx, pick()+"/ws", nil)
+				if err != nil {
+					continue // a server that drains refused it, after the load balancer had asked it
+				}
+				for err == nil {
+					var m []byte
+					if _, m, err = conn.Read(clientCtx); err == nil && string(m) != "welcome" {
+						heard <- string(m)
+					}
+				}
+				if clientCtx.Err() == nil {
+					codes.Store(websocket.CloseStatus(err), true)
+				}
+				conn.CloseNow()
+			}
+		})
+	}
+	connected := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		n := 0
+		for _, s := range fleet {
+			n += s.hub.Stats().Sockets
+		}
+		return n == clients
+	}
+	require.Eventually(t, connected, 30*time.Second, 5*time.Millisecond)
+	for i := range 2 {
+		next := start()
+		require.NoError(t, next.hub.Namespace().Node().Ready(ctx))
+		mu.Lock()
+		old := fleet[i]
+		fleet = append(fleet, next)
+		mu.Unlock()
+		require.NoError(t, stop(old.hub, old.web.Config))
+		assert.Zero(t, old.hub.Stats().Sockets)
+	}
+	mu.Lock()
+	fleet = fleet[2:]
+	mu.Unlock()
+	require.Eventually(t, connected, 30*time.Second, 5*time.Millisecond)
+	codes.Range(func(code, _ any) bool {
+		return assert.Equal(t, websocket.StatusServiceRestart, code, "the end of a connection")
+	})
+	require.NoError(t, fleet[0].hub.Send(ctx, hub.Everyone(), hub.Text("after")))
+	for range clients {
+		assert.Equal(t, "after", <-heard)
+	}
+	leave()
+	all.Wait()
+	assert.Empty(t, heard, "each client got it once")
+	for _, s := range fleet {
+		require.NoError(t, stop(s.hub, s.web.Config))
+	}
 }
 
 // TestHubProgram builds the program of the guide, and runs it alone and as two processes on Redis, with its page in a

@@ -101,7 +101,7 @@ type Namespace interface {
 	Foreign(ctx context.Context) (Unannounced, error)
 }
 
-// Node has the operations of package adapter on a node beyond the public methods of *backplane.Node.
+// Node has the operations of packages adapter and hub on a node beyond the public methods of *backplane.Node.
 type Node interface {
 	// Lease returns since when this node has received its own heartbeats without a gap, and until when nodes that
 	// receive the same do not report it as lost. A node that was stopped or cut off has a new since afterwards. Both
@@ -121,7 +121,7 @@ type Node interface {
 }
 
 // NodeOf returns the internal operations of a *backplane.Node. Package backplane sets it when it is initialised; only
-// package adapter calls it. So none of this is in the documentation of either.
+// packages adapter and hub call it. So none of this is in the documentation of any of them.
 var NodeOf func(node any) Node
 
 // Sender publishes into namespaces without joining them: the sending half of the core. It sets Origin, and NoReply of

@@ -527,7 +527,8 @@ func testChurn(t *testing.T, glue Glue) {
 }
 
 func testDrain(t *testing.T, glue Glue) {
-	s := Start(t, 1, hub.Options{OnConnect: welcome}, glue)[0]
+	list := Start(t, 2, hub.Options{OnConnect: welcome}, glue)
+	s, other := list[0], list[1].Hub.Namespace().Node()
 	const n = 20
 	var codes sync.Map
 	var all sync.WaitGroup
@@ -542,6 +543,8 @@ func testDrain(t *testing.T, glue Glue) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.ErrorIs(t, s.Hub.Drain(ctx, 0.001), context.Canceled)
+	assert.False(t, s.Hub.Namespace().Node().Health().Ready, "no load balancer sends clients")
+	Until(t, "the other server knows", func() bool { peers := other.KnownPeers(); return len(peers) == 1 && peers[0].Leaving })
 	_, err := Dial(s.URL)
 	var refused *Refused
 	require.ErrorAs(t, err, &refused)
