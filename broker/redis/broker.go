@@ -103,10 +103,14 @@ func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 	b.querier = newQuerier(from, b.names, &b.opts)
 	b.out = b.newSending(to, from)
 
+	other := &layouts{names: b.names, q: b.querier, opts: &b.opts, changed: make(chan struct{}, 1)}
+	b.subscriber.reg.watch = other.wake
+
 	ctx, stop := context.WithCancelCause(context.Background())
 	b.stop = stop
 	b.subscriber.begin(ctx)
 	b.works.Go(func() { b.subscriber.run(ctx) })
+	b.works.Go(func() { other.run(ctx, b.subscriber) })
 	return b, nil
 }
 

@@ -201,6 +201,11 @@
 // classic pub/sub are apart: brokers with and without the option never receive each other's messages, and do not count
 // each other. So all nodes of a fleet must have the same setting.
 //
+// A broker that is subscribed to a Socket.IO namespace, or to Control, counts the subscribers that these have with the
+// other setting: when it subscribes, and once in every 30 ProbeIntervals. The log has one line when there are some, and
+// one when there are none any more. It does not see processes that only publish. A user needs PUBSUB NUMSUB and
+// SHARDNUMSUB for it; without them, or before Redis 7, the broker does not count.
+//
 // There are no patterns: EveryRoom and Uncounted are a *broker.ProtocolError, and Capabilities say OnlyExactly. So
 // namespaces of package backplane are dynamic. Package adapter speaks the wire of Socket.IO's sharded adapter on such a
 // broker.

@@ -24,7 +24,8 @@ type Options struct {
 	// after the broker.
 	SubscribeClient redis.UniversalClient
 
-	// Logger gets a line for each lost and each restored connection. Nil means slog.Default(). For
+	// Logger gets a line for each lost and each restored connection, and one if others use the prefix with another
+	// setting of Sharded. Nil means slog.Default(). For
 	// silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 

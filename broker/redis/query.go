@@ -67,11 +67,16 @@ func (q *querier) subscribers(ctx context.Context, channels []broker.Channel) ([
 		}
 		names[i] = q.names.name(ch)
 	}
-	sums := make([]int, len(channels))
+	return q.count(ctx, q.names.counting("NUMSUB"), names)
+}
+
+// count sums the answers of all servers to a PUBSUB command that counts the subscribers of names.
+func (q *querier) count(ctx context.Context, word string, names []string) ([]int, error) {
+	sums := make([]int, len(names))
 	var unseen error
 	for first := 0; first < len(names); first += namesPerQuery {
 		part := names[first:min(first+namesPerQuery, len(names))]
-		err := q.each(ctx, append([]string{"PUBSUB", q.names.counting("NUMSUB")}, part...), func(answer []string) error {
+		err := q.each(ctx, append([]string{"PUBSUB", word}, part...), func(answer []string) error {
 			if len(answer) != 2*len(part) {
 				return protocolError(fmt.Sprintf("PUBSUB NUMSUB of %d names gave %d parts", len(part), len(answer)))
 			}

@@ -18,6 +18,7 @@ type entry struct {
 	name     string
 	pattern  bool
 	filter   broker.Filter
+	other    string // the name that shows subscribers of the other layout, or empty
 	slot     uint16 // in a cluster's sharded layout; else zero
 	link     *link  // nil while no master of the slot is known
 	hops     int    // redirections since it was live
@@ -59,6 +60,7 @@ type registry struct {
 	slots    *slots           // nil if there is one link
 	links    map[string]*link // by address
 	opened   func(*link)      // is called for each new one
+	watch    func()           // is called for each new entry that shows the other layout; may be nil
 	broke    bool             // subscriptions miss messages whose receivers may not know yet
 	rejoined bool             // an entry has become live since the last call of split
 }
@@ -124,6 +126,9 @@ func (g *registry) entry(f broker.Filter) *entry {
 	if e == nil {
 		e = &entry{name: name, pattern: pattern, filter: f.Clone()} // f's names may be parts of a large string
 		g.entries[name] = e
+		if e.other = g.names.other(e); e.other != "" && g.watch != nil {
+			g.watch()
+		}
 		g.place(e)
 		if pattern {
 			g.patterns[e.filter.Channel()] = e
