@@ -1,52 +1,69 @@
-// Package fleettest runs a whole fleet inside one test of yours. The nodes share a bus in memory and a virtual clock
-// (testing/synctest). The test kills, cuts off and freezes nodes at a chosen moment. The clock advances only while all
-// goroutines wait, so a test of deadlines and heartbeats takes no real time, and each run takes exactly the same
-// virtual time.
+// Package fleettest runs a whole fleet inside one test. The nodes share a bus in memory (memorybroker.Bus) and a
+// virtual clock (testing/synctest). The test kills, cuts off and freezes nodes at a chosen moment. The
+// clock advances only while all goroutines wait, so a test of deadlines and heartbeats takes no real time, and its
+// times are exactly the same in each run. The order of events that happen at the same time is not.
 //
 //	func TestEastCrashes(t *testing.T) {
 //		fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
-//			north, east := f.Server("north", nil), f.Server("east", nil)
-//			chat, err := north.Of(t.Context(), "/chat")
+//			north, east := f.Server("north", nil), f.Server("east", nil) // or f.Node("north", nil)
+//			chat, err := north.Of(t.Context(), "/chat")                  // or north.Namespace
 //			...
-//			f.Settle()                            // the servers know each other
-//			east.Freeze()                         // does not receive the request
+//			f.Settle()                                                   // the servers know each other
+//			east.Freeze()                                                // does not receive the request
 //			f.After(300*time.Millisecond, east.Kill)
 //			sockets, err := chat.All().FetchSockets(t.Context())
-//			// after 500 ms: the responses of the others, and a *PartialError that names east
+//			// after 500 ms of the clock: the responses of the others, and a *PartialError that names east
 //		})
 //	}
 //
-// This package's example_test.go has the whole program. The package is for tests only, and runs no real broker: it
-// says nothing about Redis or NATS themselves.
+// (A waiting request counts the subscribers again after each quarter of its timeout of 1 second.) The source of this
+// package has the whole program, in example_test.go. The package is for tests only. It runs no real broker, so a test
+// with it shows nothing about Redis or NATS themselves.
 //
 // # Nodes
 //
 // [Fleet.Server] makes a server of package adapter, and [Fleet.Node] a node of package backplane. Run closes both after
 // the test. To test code that makes its own nodes, give it a [Fleet.Broker], which is an ordinary broker.Broker. Close
-// such a node in a Cleanup, or before the test returns:
+// such a node before the test returns, or in a Cleanup that is registered after the call of Broker. Cleanup functions
+// run in reverse order, so that one runs before the broker is closed:
 //
 //	east := f.Broker("east")
 //	app, err := myapp.New(east, config)
-//	t.Cleanup(func() { app.Close() }) // runs before the Cleanup that closes east
+//	t.Cleanup(func() { app.Close(context.Background()) }) // t.Context() has ended by then
 //
 // # Faults
 //
-//   - Kill: the node crashes without goodbye, as with SIGKILL. The bus does not count it any more.
-//   - Cut and Heal: the node loses its connection, and regains it. It notices both. Messages that it
-//     sends meanwhile wait; it misses messages that others send.
-//   - Freeze and Thaw: the node's connection stalls, as if the process had received SIGSTOP. The bus still
-//     counts the node, and messages to it wait. The node's own code keeps running, but receives nothing,
-//     and nothing that it sends arrives.
-//   - Close, of the server or node itself: the node leaves with a goodbye.
+//   - Kill: the node disappears without a farewell, as a process does with SIGKILL. The bus does not count it any more.
+//     Messages that it has published already are delivered, those in its outbox are lost. Calls on it that
+//     need the bus return an error that wraps broker.ErrClosed. Its Go code is not stopped: the test, or Run,
+//     still closes the node, which returns nil.
+//   - Cut and Heal: the node loses its connection, and regains it. The node notices both: OnError gets a
+//     *backplane.InterruptedError, and Health reports it. Messages that it sends meanwhile wait in its outbox and
+//     are sent after Heal. It misses messages that others send. The bus does not count it until Heal. Calls such
+//     as Of and Namespace wait for Heal or the end of their context.
+//   - Freeze and Thaw: the node's connection stalls, as if the process had received SIGSTOP. No component notices that.
+//     Messages that it sends wait in its outbox. Messages that are sent to it wait on the bus, which still counts it.
+//     Both arrive after Thaw. Broadcasts of other nodes do not wait for it; queries do. Calls on it that need the bus
+//     wait as with Cut.
+//   - Close, of the server or node itself: the node leaves, and says so to the others.
+//
+// For an outage of the broker itself, cut every node. The queues on the bus and the outboxes have the limits of
+// memorybroker.Options: 16,384 messages and 16 MiB each, and 30 seconds of the clock in an outbox. A node that was
+// frozen for longer than its queue lasts misses the later messages, and notices it after Thaw.
 //
 // Some brokers, such as NATS, cannot count the subscribers of a channel. That changes what a node knows about crashed
-// peers. With Options.Uncounted the bus behaves like such a broker. In all other respects the bus keeps the order of
-// messages and delivers each at most once, as package broker describes.
+// peers. With Options.Uncounted the bus behaves like such a broker. Opening a namespace then takes up to 250 ms of the
+// clock. Order and delivery are as package broker describes, counted or not.
 //
 // # Rules of the bubble
 //
-// Inside Run every time.Now, Sleep, Timer and context deadline uses the fleet's clock, which starts at midnight UTC on
-// 2000-01-01. A goroutine that waits for something outside the bubble, such as a network connection, stops that clock.
-// All goroutines must have ended when the test's Cleanup functions have returned. Do not call T.Run, T.Parallel and
-// T.Deadline inside.
+// Run calls the test in a bubble of testing/synctest. Inside it every time.Now, Sleep, Timer and context deadline uses
+// the fleet's clock, which starts at midnight UTC on 2000-01-01.
+//
+//   - A goroutine that waits for something outside the bubble, such as a network connection, stops the clock: then
+//     Settle and Run wait until that ends.
+//   - If all goroutines wait for each other for ever, testing/synctest ends the program with a panic. So it does
+//     if goroutines are left when the test's Cleanup functions have returned.
+//   - The test uses the *testing.T that it is called with, not that of the function around Run. T.Fatal is allowed
+//     there. T.Run, T.Parallel and T.Deadline are not.
 package fleettest

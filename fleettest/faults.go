@@ -9,8 +9,9 @@ import (
 	"github.com/crossroom/crossroom/broker/memory/memorytest"
 )
 
-// Faults are the methods that disturb a node. Each takes effect before it returns, and may be called from any
-// goroutine. A call does nothing if the node is already in that state or was killed.
+// Faults are the faults of one node; see "Faults" in the package documentation. Each method has taken effect when it
+// returns, does not wait, and may be called from any goroutine. A call does nothing if the node is already in that state
+// or was killed.
 type Faults struct {
 	name   string
 	broker *memorybroker.Broker
@@ -19,8 +20,8 @@ type Faults struct {
 // Name returns the node's name, as it was passed to the fleet.
 func (f *Faults) Name() string { return f.name }
 
-// Kill crashes the node, without goodbye. A killed node cannot be revived: make a new one, with the same name if you
-// like.
+// Kill removes the node from the bus without a farewell. A killed node cannot be revived: make a new one, with the same
+// name if you like.
 func (f *Faults) Kill() { memorytest.Kill(f.broker) }
 
 // Cut breaks the node's connection. The node notices at once.
@@ -29,11 +30,11 @@ func (f *Faults) Cut() { memorytest.Cut(f.broker, nil) }
 // Heal undoes Cut.
 func (f *Faults) Heal() { memorytest.Heal(f.broker) }
 
-// Freeze stalls the node's connection: the node receives nothing, nothing that it sends arrives, and no component
-// reports that.
+// Freeze stalls the node's connection until Thaw: the node receives nothing, nothing that it sends arrives, and neither
+// the node nor the bus reports that.
 func (f *Faults) Freeze() { memorytest.Freeze(f.broker) }
 
-// Thaw undoes Freeze. The node receives all messages that were sent to it meanwhile.
+// Thaw undoes Freeze. Messages that were sent to the node or by it meanwhile arrive now, unless a queue was full.
 func (f *Faults) Thaw() { memorytest.Thaw(f.broker) }
 
 // uncounted hides the broker's ability to count subscribers.

@@ -13,16 +13,16 @@ import (
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
 )
 
-// Options of a fleet. Nil means all defaults. Run copies them.
+// Options configure a fleet. Nil means all defaults. Run copies them, with those of Bus.
 type Options struct {
 	// Uncounted makes the bus unable to count subscribers, like NATS. By default it counts them, like Redis.
 	Uncounted bool
-	// Bus has the limits of queues and messages. Nil means the defaults of memorybroker.Options.
+	// Bus has the limits of queues and messages. Nil means the defaults of memorybroker.Options. Every value is valid.
 	Bus *memorybroker.Options
 }
 
-// Fleet is a set of nodes on one bus. Use it on the test's goroutine, and in functions passed to After. Only Settle
-// waits.
+// Fleet is a set of nodes on one bus. Use it on the test's goroutine, and in functions passed to After. There is no limit
+// to the number of nodes. Only Settle waits.
 type Fleet struct {
 	t    *testing.T
 	opts Options
@@ -40,10 +40,11 @@ type failure struct{ error }
 // closing limits the time for closing one node at the end of a test, on the fleet's clock.
 const closing = time.Minute
 
-// Run calls test with an empty fleet, in a bubble of package testing/synctest. test runs on a goroutine of its own, and
-// Run waits for it. When test returns, Run heals and thaws all nodes and brokers. Then the test's Cleanup functions
-// run. They close all nodes that the fleet made, in reverse order, and fail the test if a Close returns an error. Each
-// Close has one minute of the fleet's clock.
+// Run calls test with an empty fleet, in a bubble of package testing/synctest, and waits for it. When test returns, Run
+// waits until all goroutines wait, and then heals and thaws all nodes and brokers. Then the test's Cleanup functions run,
+// those of the fleet and of the test in reverse order of their registration. Those of the fleet close its nodes and
+// brokers. Each Close has one minute of the fleet's clock. If a Close returns an error, such as a *broker.LossError after
+// a long Cut, the test fails.
 func Run(t *testing.T, opts *Options, test func(t *testing.T, f *Fleet)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -76,12 +77,12 @@ func (f *Fleet) end() {
 	}
 }
 
-// Settle waits until every goroutine of the bubble waits. The clock does not advance: pending messages are delivered,
-// and new nodes know each other.
+// Settle waits until every goroutine of the bubble waits. The clock does not advance. Then pending messages are delivered,
+// and connected nodes know each other. Two goroutines must not call it at the same time: testing/synctest panics then.
 func (f *Fleet) Settle() { synctest.Wait() }
 
-// After calls do on a goroutine of its own when d has elapsed, unless the test has returned by then. Use it to inject a
-// fault in the middle of an operation. do may wait, but must not call T.FailNow or T.Fatal.
+// After calls the function do when d has elapsed, on a goroutine of its own, unless the test has returned by then. Use it
+// to inject a fault in the middle of an operation. do may wait, but must not call T.FailNow or T.Fatal.
 func (f *Fleet) After(d time.Duration, do func()) {
 	time.AfterFunc(d, func() {
 		f.mu.Lock()
@@ -108,9 +109,8 @@ type Broker struct {
 	*Faults
 }
 
-// Broker makes a broker for a node that the fleet does not make. The fleet heals the broker when the test returns. A
-// Cleanup that Broker registers closes the broker. Cleanup functions run in reverse order: one that the test registers
-// after this call runs before the broker is closed. Close the node in such a function.
+// Broker makes a broker for a node that the fleet does not make. The test closes that node (see "Nodes" in the package
+// documentation), and the fleet heals and closes the broker. name is for messages of the test.
 func (f *Fleet) Broker(name string) *Broker {
 	b := f.bus.Broker()
 	p := &Broker{Broker: b, Faults: &Faults{name: name, broker: b}}
@@ -142,8 +142,9 @@ type Server struct {
 }
 
 // Server makes a server. It copies opts; nil means all defaults. It sets the copy's Name to name, so adapter.NodeName
-// of the server's uid returns name. The server joins the fleet when it opens a namespace. If adapter.New rejects the
-// options, the test fails, and the test or the function passed to After ends.
+// of the server's uid returns name. The server joins the fleet when it opens a namespace. Several servers may
+// have the same name. If adapter.New rejects the options, the test fails and ends. In a function passed to After, that
+// function ends, and the test continues as failed.
 func (f *Fleet) Server(name string, opts *adapter.Options) *Server {
 	f.t.Helper()
 	var o adapter.Options
@@ -167,7 +168,8 @@ type Node struct {
 }
 
 // Node makes a node with the given id. It copies opts; nil means all defaults. The node joins the fleet when it opens a
-// namespace. If backplane.New rejects the options, the test fails as with Server.
+// namespace. Nodes that run at the same time need different ids. If backplane.New rejects the options, the test fails as
+// with Server.
 func (f *Fleet) Node(id string, opts *backplane.Options) *Node {
 	f.t.Helper()
 	var o backplane.Options

@@ -160,3 +160,51 @@ func TestOptionsArePassedOn(t *testing.T) {
 		assert.NotZero(t, heard.Load(), "OnError was not called")
 	})
 }
+
+// member records the payloads that it gets.
+type member struct {
+	id  string
+	got []string
+}
+
+func (m *member) ID() string                     { return m.id }
+func (m *member) Deliver(msg *backplane.Message) { m.got = append(m.got, string(msg.Payload)) }
+func (m *member) Disconnect(bool)                {}
+
+// TestMessagesInAFault: what becomes of the messages of a disturbed node, and of those that are sent to it.
+func TestMessagesInAFault(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		fault, undo func(n *fleettest.Node)
+		gets, sends []string // after undo
+	}{
+		{"Freeze", func(n *fleettest.Node) { n.Freeze() }, func(n *fleettest.Node) { n.Thaw() }, []string{"to"}, []string{"from"}},
+		{"Cut", func(n *fleettest.Node) { n.Cut() }, func(n *fleettest.Node) { n.Heal() }, nil, []string{"from"}},
+		{"Kill", func(n *fleettest.Node) { n.Kill() }, func(*fleettest.Node) {}, nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
+				nodes, spaces := three(t, f)
+				here, there := &member{id: "here"}, &member{id: "there"}
+				require.NoError(t, spaces[0].Add(t.Context(), here))
+				require.NoError(t, spaces[1].Add(t.Context(), there))
+				c.fault(nodes[0])
+				began := time.Now()
+				err := spaces[0].Broadcast(t.Context(), []byte("from"), backplane.To("there"))
+				if c.sends == nil {
+					require.ErrorIs(t, err, broker.ErrClosed, "Broadcast of a killed node")
+				} else {
+					require.NoError(t, err)
+				}
+				require.NoError(t, spaces[1].Broadcast(t.Context(), []byte("to"), backplane.To("here")))
+				assert.Zero(t, time.Since(began), "Broadcast waited")
+				f.Settle()
+				assert.Empty(t, append(here.got, there.got...), "in the fault")
+				c.undo(nodes[0])
+				f.Settle()
+				assert.Equal(t, c.gets, here.got)
+				assert.Equal(t, c.sends, there.got)
+			})
+		})
+	}
+}
