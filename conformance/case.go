@@ -16,14 +16,15 @@ type Case struct {
 	Clauses []Clause
 	// Needs are the powers without which the case cannot run.
 	Needs Power
-	// Timing marks a case whose outcome a mistake in the suite could make depend on timing. Soak repeats these cases.
+	// Timing marks the cases that Soak repeats: those whose outcome could depend on timing if the broker or the suite has
+	// a defect.
 	Timing bool
 
 	run func(context.Context, *env) error
 }
 
-// Cases returns all cases of a single broker in the order of their clauses. The caller owns the slice, as with
-// FleetCases, but not the Clauses of its elements, which are read-only.
+// Cases returns all cases of a single broker in the order of their clauses. The caller owns the slice, but not the Clauses
+// of its elements, which are read-only.
 func Cases() []Case {
 	return sorted(
 		deliveryCases, nameCases, payloadCases, receiverCases, removeCases,
@@ -31,7 +32,7 @@ func Cases() []Case {
 	)
 }
 
-// FleetCases returns all cases of a fleet in the order of their clauses.
+// FleetCases returns all cases of a fleet in the order of their clauses. The caller owns it as with Cases.
 func FleetCases() []Case {
 	return sorted(fleetBroadcastCases, fleetRoomCases, fleetSigningCases, fleetQuestionCases, fleetMembershipCases, fleetIntroductionCases, fleetAskedCases, fleetOutageCases, fleetHealthCases, fleetLimitCases, fleetConcurrentCases)
 }
@@ -42,9 +43,10 @@ func sorted(lists ...[]Case) []Case {
 	return cases
 }
 
-// Run runs the case on a fresh system, and closes every broker that the case made. It returns nil, a *Skip, a
-// *Failure, or another error if the harness failed. If the broker hangs, it returns within about 16 seconds after ctx
-// has ended, and leaves goroutines behind.
+// Run runs the case on a fresh system until it has ended or ctx ends, and closes every broker that the case made. It
+// returns nil; a *Skip if the case cannot run; a *Failure if the broker violates a clause; or another error if the harness
+// failed. Use errors.As for both types. If the broker hangs, it returns a *Failure of B20 within about 16 seconds after
+// ctx has ended, and leaves goroutines behind.
 func (c Case) Run(ctx context.Context, sys System) error {
 	return c.runWith(ctx, sys, func(string, ...any) {})
 }

@@ -13,19 +13,19 @@ import (
 
 // Harness describes one kind of broker to the suite.
 type Harness struct {
-	// Name of the broker and of its deployment, such as "redis-cluster", for figures and for the table of make test.
-	// Empty means the Name of its Capabilities.
+	// Name of the broker and of its deployment, such as "redis-cluster", for log lines and test attributes. Empty means
+	// the Name of its Capabilities.
 	Name string
 
 	// Open returns a fresh system for one case: no message or subscriber of an earlier case may be received or counted
-	// on it. The suite calls it on the goroutine of the test, so it may use tb to end the test. Functions given to
-	// tb.Cleanup run after the suite has closed all brokers of the case. Required.
+	// on it. The suite calls it on the goroutine of the test, so it may use tb to end the test. It has no context and no
+	// time limit. Functions given to tb.Cleanup run after the suite has closed all brokers of the case. Required.
 	Open func(tb testing.TB) System
 
 	// Subscription is the mode of the namespaces of RunFleet and Soak. The zero value leaves it to the nodes.
 	Subscription backplane.SubscriptionMode
 
-	// Keys of the nodes of RunFleet and Soak. Nil means that they sign nothing.
+	// Keys are the keys with which the nodes of RunFleet and Soak sign. Nil means that they sign nothing.
 	Keys *backplane.Keyring
 
 	// Timeout limits the time of one case, including recoveries from outages. Zero or negative means 30 seconds.
@@ -37,10 +37,12 @@ type Harness struct {
 // System is a publish/subscribe system on which brokers can be made.
 type System struct {
 	// Node makes one more broker, with a link of its own. Required. The suite closes the broker. Cases call Node from
-	// several goroutines, so it must return its errors and never end the test.
+	// several goroutines, so it must return its errors and never end the test. It may call tb.Cleanup, tb.Log and
+	// tb.TempDir.
 	Node func(ctx context.Context) (*Node, error)
 
-	// Restart stops the server and starts it again, without its subscriptions. Nil if that cannot be done.
+	// Restart stops the server and starts it again, without its subscriptions. Nil if that cannot be done. Restart and
+	// Supersede follow the rules of Node's functions, and are called one at a time.
 	Restart func(ctx context.Context) error
 
 	// Supersede makes another server take the place of the one that the nodes are connected to. It closes no
@@ -56,9 +58,10 @@ type System struct {
 // Node is one broker and the faults that can be injected into it. A nil function is a power that the harness lacks;
 // cases that need it are skipped and listed.
 //
-// Each function returns when the link is changed. The broker may notice later. The suite calls them from goroutines
-// of its cases, for one node one at a time. So they must not end the test: they return an error. They must return when
-// their context ends. Otherwise the suite reports that a call of the broker hangs (B20).
+// Each function returns when the fault is in effect, or has ended. The broker may notice later. The suite calls the
+// functions from goroutines of its cases, for one node one at a time. So they must not end the test: they return an error.
+// They must return when their context ends. Otherwise the suite reports that a call of the broker hangs (B20). Refused
+// only looks at an error, and may be called by several goroutines at the same time.
 type Node struct {
 	// Broker is the node's broker. Required.
 	Broker broker.Broker
@@ -69,14 +72,14 @@ type Node struct {
 	// HalfOpen blocks all traffic in both directions and closes nothing, until Heal.
 	HalfOpen func(ctx context.Context) error
 
-	// Freeze blocks the messages to and from this broker without notice to the system. Thaw lets them continue, with
-	// nothing lost.
+	// Freeze blocks the messages to and from this broker, like HalfOpen, but so that neither the broker nor the system
+	// notices: a case thaws it within about a second. Thaw lets the blocked messages continue. None is lost.
 	Freeze, Thaw func(ctx context.Context) error
 
 	// SlowLink delays all traffic on the link by d. Zero ends the delay.
 	SlowLink func(ctx context.Context, d time.Duration) error
 
-	// Kill makes the node crash without goodbye, for ever.
+	// Kill makes the node crash. It never comes back.
 	Kill func(ctx context.Context) error
 
 	// Deny makes the system refuse this node's subscriptions, and withdraw the granted ones, until Allow.
@@ -86,9 +89,9 @@ type Node struct {
 	Refused                                   func(error) bool
 }
 
-// OverTCP returns the node of a broker whose connections all go through links, one for each server, with every power
-// that links give. Freeze is a link that passes nothing on. The cases that use it end it within a second or so, before
-// a broker's liveness probe should notice.
+// OverTCP returns the node of a broker whose connections all go through links, one for each server. It sets Cut, HalfOpen,
+// Heal, Freeze, Thaw, SlowLink and Kill. The links stay the caller's, who closes them. A broker whose liveness probe gives
+// up in less than 2 seconds needs a Freeze of its own, because that of OverTCP blocks the probe too.
 func OverTCP(b broker.Broker, links ...*tcpproxy.Proxy) *Node {
 	each := func(f func(*tcpproxy.Proxy)) func(context.Context) error {
 		return func(context.Context) error {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Outcome of a clause or a case.
+// Outcome is the result of a clause: of all cases that name it.
 type Outcome string
 
 const (
@@ -51,7 +51,7 @@ type Row struct {
 
 func (r *Report) add(c Case, err error) { r.results = append(r.results, result{c, err}) }
 
-// Rows returns one row for each clause, in order. The caller owns them.
+// Rows returns one row for each clause, in order. The caller owns the rows and their slices.
 func (r *Report) Rows() []Row {
 	rows := make([]Row, len(r.clauses))
 	for i, c := range r.clauses {

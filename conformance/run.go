@@ -9,7 +9,7 @@ import (
 )
 
 // Run runs every case of a single broker on the harness's system, each as a subtest. It logs a line for each clause,
-// and returns the outcomes. A failed case fails the test.
+// and returns the outcomes when all cases have ended. A failed case fails the test.
 //
 // A clause whose cases could not run is logged as skipped, with the reason; it never counts as passed. Under go test
 // -v or -json each line is also a test attribute named conformance, for tables of several brokers.
@@ -18,8 +18,8 @@ func Run(t *testing.T, h Harness) *Report {
 	return h.run(t, Cases(), BrokerClauses())
 }
 
-// RunFleet is Run for fleets of backplane nodes on the harness's system, which users depend on. A failure here of a
-// broker that passes Run is a gap in the suite or a defect of package backplane: please report it.
+// RunFleet is Run for fleets of backplane nodes on the harness's system. The package documentation says what it means if a
+// broker passes Run and fails here.
 func RunFleet(t *testing.T, h Harness) *Report {
 	t.Helper()
 	return h.run(t, FleetCases(), FleetClauses())

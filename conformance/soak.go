@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// Soak repeats every case that depends on timing, of single brokers and of fleets, times times. Eight run at once, to
-// disturb each other. Soak fails the test if a single run reports a violation: either the broker is worse than a single
-// run shows, or the suite has a defect. The count is a test attribute too. Soak begins no further run when more than 20
-// have failed.
+// Soak repeats the cases whose Case.Timing is set, of single brokers and of fleets, times times. Zero or less runs none.
+// Eight run at the same time, to disturb each other. A run that reports a violation fails the test: the broker has a
+// defect that Run does not always show, or the suite has one. Soak begins no further run when more than 20 have failed.
+// The numbers of runs and failures are logged as a test attribute. Harness.Timeout holds for each run.
 //
-// The functions that Open gives to tb.Cleanup run when their case ends, on its goroutine and possibly several at once,
-// so they must not end the test. What tb.TempDir makes stays until the whole test ends.
+// Open is called on the goroutine of the test. The functions that Open gives to tb.Cleanup run when their case ends, in
+// reverse order, on a goroutine of the case; those of other cases may run at the same time. So they must not end the
+// test. Directories made by tb.TempDir stay until the whole test ends.
 func Soak(t *testing.T, h Harness, times int) {
 	t.Helper()
 	const atOnce = 8
