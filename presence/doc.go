@@ -7,38 +7,53 @@
 //	p.Remove(conn)                                                // the connection was closed
 //	err = p.Close(ctx)                                            // before its node
 //
-// A [Member] is one connection in one room. It has an ID, which is unique on its node, a User, and a small State. Several
-// connections of one user are several members: [Room.Users] groups them, and Change.Connections shows which is the first and
-// which the last of them. To know who is online at all, join each connection to one room more, such as "online".
+// A [Member] is one connection in one room. It has an ID, which is unique on its node, a User, and a small State.
+// Several connections of one user are several members: [Room.Users] groups them, and Change.Connections shows which is
+// the first and which the last of them. To know who is online at all, join each connection to a further room, such as
+// "online".
 //
-// The package delivers nothing to clients, stores nothing on disk, and has no rooms in common with package backplane: a server
-// calls Join and Remove where it adds and removes its connections. Servers that are not Crossroom nodes, such as Node.js
-// servers, have no part in it. A process with an adapter.Server makes a backplane.Node for it, on a broker of its own.
+// The package delivers nothing to clients and stores nothing on disk. Its rooms are not those of package backplane or
+// hub: a server calls Join and Remove where it adds and removes its connections, such as in OnConnect and OnDisconnect
+// of a hub. It does not see the connections of Node.js servers. It needs a backplane.Node. A process with an
+// adapter.Server makes one in addition, on a second broker.
 //
 // # Calls
 //
-// New, AwaitSync and Close wait for the broker, until their context ends. A Watch loop waits for changes. All other calls do no
-// I/O and do not wait: Join, Leave and Remove change the state of this node, and other nodes get the change a moment later.
-// Reading returns what this node knows. Members and slices that are returned belong to the caller, except that State is shared
-// and read-only. Member.State is copied by Join.
+//	New         waits for the broker to subscribe
+//	AwaitSync   waits for the broker, and until this node has the members of all others
+//	Close       waits for a few round trips to the broker
+//	Watch       the loop waits for changes, and ends when its context ends or Presence is closed
+//	all others  do no I/O and do not wait
+//
+// Each of the first three ends when its context does. Join, Leave and Remove change the state of this node, and other
+// nodes get the change a moment later. The other calls return what this node knows. Members and slices that are
+// returned belong to the caller, except that State is shared and read-only. Member.State is copied by Join.
 //
 // The package has no callbacks. The body of a Watch loop runs on the goroutine of its caller and may call everything,
 // also Close. If it blocks or panics, no other part is affected.
 //
+// # The end
+//
+// Close removes the members of this node on all others. Call it before Node.Close, and after a hub's Drain or Shutdown.
+// A node that is closed or drained first still works here, without other nodes: call Close then too, to end Watch
+// loops. After Close, Join and AwaitSync return ErrClosed, and all other calls have no effect: they return false, zero
+// or an empty room, and a Watch loop ends at once.
+//
 // # How it works
 //
-// Each node owns the members that were joined on it. It numbers its changes and broadcasts them; changes that come together
-// share a message. Each node keeps all members in memory. A node that finds a gap in another node's numbers sends that
-// node a request, and gets the missing changes. If there are more than the owner keeps (8,192 changes and 4 MiB), or the node is new, it gets a
-// snapshot in messages of at most 64 KiB.
+// Each node owns the members that were joined on it. It numbers its changes and broadcasts them; changes that come
+// together share a message. Each node keeps all members in memory. A node that finds a gap in another node's numbers
+// sends that node a request, and gets the missing changes. If there are more than the owner keeps (8,192 changes and 4
+// MiB), or the node is new, the node gets a snapshot of the owner's members, in messages of at most 64 KiB.
 //
-// A message can be lost without a gap, if it was the last one. So all nodes form a ring, in the order of their ids. Once an
-// Options.Interval each node sends the next one a digest of all numbers that it has, each with a sum of the changes up to it. If
-// the digests differ, the next node responds with its numbers, and the node requests what it lacks from the owners. An owner that
-// gets such a request sends its number to all, because other nodes may lack the change too. A node whose number or sum cannot be
-// the owner's has received changes that the owner did not send, and requests a snapshot.
+// A message can be lost without a gap, if it was the last one. So all nodes form a ring, in the order of their ids.
+// Once an Options.Interval each node sends the next one a digest of all numbers that it has, each with a sum of the
+// changes up to it. If the digests differ, the next node responds with its numbers, and the node requests what it lacks
+// from the owners. An owner that gets such a request sends its number to all, because other nodes may lack the change
+// too. A node whose number or sum cannot be the owner's has received changes that the owner did not send, and requests
+// a snapshot.
 //
-//	what happens                traffic
+//	event                       traffic
 //	nothing                     one message of about 70 bytes from each node in an Interval, whatever the number of members
 //	a change                    one message to each other node
 //	a node starts               one snapshot from each node to it
@@ -46,49 +61,71 @@
 //
 // # When all nodes agree
 //
-//	what happens                        the others agree
+//	event                               the others agree
 //	a member joins, changes or leaves   when the message arrives
 //	Close                               when its message arrives
-//	a node starts                       one fifth of an Interval after the nodes know each other, and one response of each
-//	messages are lost, a link is cut,   at most two Intervals after messages pass again, and all nodes know each other. Members of
-//	a process is frozen                 a node that expired are removed meanwhile, and join again
-//	a process crashes                   at most one fifth of an Interval after the node has expired: after Options.PeerTimeout
-//	                                    and half a Heartbeat of the node, 4 s by default
+//	a node starts                       0.2 s after the nodes know each other, and after one response of each
+//	messages are lost, a link is cut,   at most 2 s after messages pass again and all nodes know each other
+//	  a process is frozen
+//	a process crashes                   at most 4.2 s after its last sign of life
 //
-// With an Interval of 1 s: 0.2 s and 2 s. If a neighbour in the ring crashes at the same time, the two Intervals begin when it has
-// expired. While a broker is down, its node keeps the members of the other nodes, as backplane keeps its peers. Changes wait
-// in the broker's queue, within its limits. Room.Missing lists the nodes whose members are not all known.
+// These are times for an Interval of 1 s: 0.2 s is a fifth of it, and 2 s are two. 4.2 s are a fifth of the Interval in
+// addition to PeerTimeout and half a Heartbeat of backplane.Options, after which a node expires. If a neighbour in the
+// ring crashes in these 2 s, they begin anew when it has expired.
+//
+// In an outage, also one that no broker notices, such as a frozen server:
+//
+//   - A node that receives nothing keeps the members of all other nodes.
+//   - Nodes that still receive from each other remove the members of a node that has expired. Watch loops get Left.
+//     When the node is back, they get Joined for its members.
+//   - Join, Leave and Remove work. The messages wait in the broker's queue. If that loses them, the nodes find the
+//     gap after the outage.
+//
+// Members that are kept may be out of date. Node.Health of package backplane says that messages may be missing.
+// Room.Missing does not: it lists nodes whose members this node has never had, or not all of them because of a limit.
 //
 // # Errors
 //
 //	error                                returned by           what to do
-//	*NameError, *LimitError              Join                  refuse the connection, or shorten its state; nothing was changed
+//	*NameError                           Join                  refuse the connection: an empty ID, or a name that is not UTF-8
+//	*LimitError                          Join                  shorten the name or state; or refuse the connection, if the node
+//	                                                           has too many members
 //	ErrClosed                            Join, AwaitSync       nothing: it is final
 //	*OptionError                         New                   correct the program
-//	errors that wrap those of backplane  New, Close            as with Node.Namespace and Namespace.Close
-//	the context's error                  New, AwaitSync        call again, or go on: Room.Missing names the nodes that are missing
+//	errors that wrap those of            New, Close            as with Node.Namespace and Namespace.Close
+//	  backplane
+//	the context's error                  New                   call again with more time
+//	                                     AwaitSync             call again, or continue: Room.Missing names missing nodes
+//	                                     Close, wrapped        nothing: the others remove the members when the node expires
+//
+// An error of Join has changed nothing. A room may have the empty name.
 //
 // # Order
 //
-// The changes of members of one node come in the order of its calls, each once; between nodes there is no order. After an
-// outage a node may get a snapshot instead of the changes. Then a Watch loop gets the difference, and not each step: a member
-// that left and came back meanwhile was not missing, and its latest State is reported.
+// Each node gets the changes that another node makes in the order of that node's calls, each once; the changes of two
+// nodes have no order. A Watch loop also gets the changes of its own node. Join with the same User and State again is
+// no change. Join with another State is Updated. With another User it is Left and then Joined, and Connections counts
+// for each user.
+//
+// After an outage a node may get a snapshot instead of the changes. Then a Watch loop gets only the difference. For a
+// member that left and came back meanwhile, that is nothing, or Updated if its State is another one.
 //
 // # Limits
 //
-// A member has at most [MaxName] bytes in each of room, ID and User, and [MaxState] in State. A node has at most [MaxMembers]
-// members, and [MaxBytes] of names and states, where each member counts with 64 bytes more. Join returns a [*LimitError] beyond
-// that. Other nodes store no more of a node either, or twice as much while they receive a snapshot of it, and
-// Options.MaxRemoteBytes of all other nodes together. They count what they refuse in Stats.Refused, and the node is in
-// Room.Missing. Own members are always stored. Only nodes that introduced themselves are stored (Node.KnownPeers of package
-// backplane), and at most 4,096 changes and 4 MiB of each that arrive before their turn. A node sends each peer at most one
-// snapshot in an Interval.
+// A member has at most [MaxName] bytes in each of room, ID and User, and [MaxState] in State. A node has at most
+// [MaxMembers] members, and [MaxBytes] of names and states, where each member counts with 64 bytes more. Join returns a
+// [*LimitError] beyond that. A node stores at most as much of each other node, or twice as much while it receives a
+// snapshot, and at most Options.MaxRemoteBytes of all other nodes together. It counts members beyond that in
+// Stats.Refused, and lists their node in Room.Missing. MaxRemoteBytes does not limit its own members. It stores members
+// only of nodes that Node.KnownPeers of package backplane lists. Changes that arrive before an earlier one wait: at
+// most 4,096 and 4 MiB of each node. A node sends each peer at most one snapshot in an Interval.
 //
-// A watch holds [MaxChanges] changes for a slow loop. Beyond that it drops them, counts them in Change.Missed, and continues with
-// a new snapshot.
+// A watch holds [MaxChanges] changes for a slow loop. Beyond that it drops them, counts them in Change.Missed, and
+// continues with a new snapshot.
 //
-// A node that lies changes only what is known of itself. Changes that it sends in another node's name are undone after three
-// Intervals at most. backplane.Options.Keys admits only processes with a key. docs/LIMITS.md has the rest.
+// A node that sends wrong data changes only the members that others have of that node. Changes that it sends in another
+// node's name are undone after three Intervals at most. backplane.Options.Keys admits only processes with a key.
+// docs/LIMITS.md has the rest.
 //
 // # Compared with Phoenix.Presence
 //
@@ -109,8 +146,9 @@
 //	notification         presence_diff and handle_diff: joins, leaves  Watch: Joined, Updated, Left, with the user's connections
 //	further data         fetch adds it when presences are listed       none: add it where you read
 //	in the browser       Presence.syncState and syncDiff of its client none: send what Watch yields
-//	sharding             pool_size trackers                            one goroutine sends; reads take one lock
+//	parallel work        pool_size processes                           one goroutine sends; reads share one lock
 //	limits               none documented                               stated above
 //
-// All figures are defaults. Source: the documentation of Phoenix.Tracker (Phoenix.PubSub 2.2) and of Phoenix.Presence (Phoenix 1.8).
+// All figures are defaults. Source: the documentation of Phoenix.Tracker (Phoenix.PubSub 2.2) and of Phoenix.Presence
+// (Phoenix 1.8).
 package presence

@@ -10,9 +10,9 @@ var ErrClosed = errors.New("presence: closed")
 
 // NameError reports a name that cannot be used.
 type NameError struct {
-	// What the name is of: "room", "ID" or "User".
+	// What has this name: "room", "ID" or "User".
 	What string
-	// Name that was refused.
+	// Name is the refused name.
 	Name   string
 	Reason string
 }
@@ -23,7 +23,7 @@ func (e *NameError) Error() string {
 
 // LimitError reports that a limit would be exceeded. Nothing was changed.
 type LimitError struct {
-	// What is limited.
+	// What is the limited quantity, such as "bytes of State" or "members of one node".
 	What  string
 	Limit int
 }

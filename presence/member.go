@@ -59,13 +59,14 @@ func (m *Member) check(room string) error {
 	return nil
 }
 
-// Room is what is known of one room at one moment. The caller owns it, except the states of members.
+// Room is the state of one room, as one node knows it at one moment. The caller owns it, except the states of members.
 type Room struct {
 	// Name of the room.
 	Name string
 	// Members on all nodes, sorted by User, ID and Node.
 	Members []Member
-	// Missing are the other nodes whose members are not all known, sorted: they have not sent them yet, or exceed a limit.
+	// Missing lists the other nodes whose members are not all known, sorted: this node has not received them yet, or they
+	// exceed a limit. Node.KnownPeers of package backplane lists all other nodes.
 	Missing []string
 }
 

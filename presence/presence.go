@@ -11,7 +11,7 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 )
 
-// Options of a Presence. Nil means all defaults. New copies them.
+// Options configure a Presence. Nil means all defaults. New copies them.
 type Options struct {
 	// Namespace on the node that carries the messages. It must have no other use, and be the same on all nodes. Empty means
 	// "presence".
@@ -58,9 +58,9 @@ type Presence struct {
 	stats     Stats
 }
 
-// Stats counts what happened since New.
+// Stats are counters since New, except Members and Rooms, which are current numbers.
 type Stats struct {
-	// Members and Rooms are known now, on all nodes.
+	// Members and Rooms on all nodes, as this node knows them now.
 	Members, Rooms int
 	// Sent and Received count messages.
 	Sent, Received uint64
@@ -253,7 +253,7 @@ func (p *Presence) Rooms() []string {
 
 // AwaitSync waits until this node knows all nodes that are connected, as Namespace.Peers of package backplane does, and their
 // members. It returns the context's error if that takes longer (Room.Missing names the nodes whose members are missing), or
-// ErrClosed. A node that exceeds a limit never completes.
+// ErrClosed. If another node's members exceed a limit, only the end of ctx ends the wait.
 func (p *Presence) AwaitSync(ctx context.Context) error {
 	for {
 		peers, err := p.ns.Peers(ctx)
@@ -309,8 +309,8 @@ func (p *Presence) Stats() Stats {
 }
 
 // Close removes the members of this node on all others, ends all Watch loops, and closes the namespace. It waits until ctx
-// ends, or for a few round trips to the broker. Call it before Node.Close; without it the other nodes get the end with the
-// node's goodbye. It returns the errors of Namespace.Close of package backplane. A second call returns nil at once.
+// ends, or for a few round trips to the broker. Call it before Node.Close: otherwise the other nodes remove the members when
+// the node leaves. It returns the errors of Namespace.Close of package backplane, wrapped. A second call returns nil at once.
 func (p *Presence) Close(ctx context.Context) error {
 	p.mu.Lock()
 	again := p.closed

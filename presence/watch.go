@@ -5,7 +5,7 @@ import (
 	"iter"
 )
 
-// Kind is what a Change is.
+// Kind is the kind of a Change.
 type Kind uint8
 
 const (
@@ -13,7 +13,7 @@ const (
 	Snapshot Kind = iota + 1
 	// Joined is a member that entered the room.
 	Joined
-	// Updated is a member with another State.
+	// Updated is a member that has another State and the same User.
 	Updated
 	// Left is a member that left the room, or whose node left or crashed.
 	Left
@@ -32,10 +32,10 @@ type Change struct {
 	Kind Kind
 	// Member that joined, was updated or left. Zero for Snapshot.
 	Member Member
-	// Connections that the member's user has in the room after the change: 1 with Joined is the user's first, 0 with Left
-	// means that the user left.
+	// Connections is how many connections the member's user has in the room, on all nodes, after the change: 1 with Joined
+	// is the user's first, 0 with Left means that the user left.
 	Connections int
-	// Room is the state after the missed changes. Zero except for Snapshot.
+	// Room is the state of the room. Only a Snapshot has it.
 	Room Room
 	// Missed counts the changes before this Snapshot that a slow loop has missed.
 	Missed int
@@ -70,8 +70,8 @@ func (w *watcher) notify() {
 }
 
 // Watch iterates over the changes of a room, in the order in which this node learns of them: first a Snapshot, then each
-// change after it. The loop waits for the next change, and ends when ctx ends or Presence is closed. Each loop is a watch of
-// its own. The calls of one member come in order; those of members on different nodes in any.
+// change after it. The loop waits for the next change, and ends when ctx ends or Presence is closed. The result may be
+// used by several loops: each is a watch of its own. Section "Order" of the package documentation says more.
 func (p *Presence) Watch(ctx context.Context, room string) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		w := &watcher{stale: true, wake: make(chan struct{}, 1)}
