@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -287,7 +288,7 @@ var expired = func() context.Context {
 // queueBroken is called by the queue when it has ended early.
 func (c *Conn) queueBroken(err error) {
 	reason := &CloseError{Code: codeAbnormal, Err: err}
-	if errors.Is(err, outgoing.ErrFull) || errors.Is(err, outgoing.ErrTimeout) {
+	if errors.Is(err, outgoing.ErrFull) || errors.Is(err, outgoing.ErrTimeout) || errors.Is(err, os.ErrDeadlineExceeded) {
 		reason.Code, reason.Reason = codePolicy, "client reads too slowly"
 	}
 	c.end(reason, false)

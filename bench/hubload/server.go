@@ -108,9 +108,16 @@ func server(name string) error {
 	return nil
 }
 
-// measure waits until nothing changes any more, collects garbage, and returns what the process uses.
+// measure waits until the number of goroutines has stayed for a second, pings apart, collects garbage, and returns what
+// the process uses.
 func measure() report {
-	time.Sleep(500 * time.Millisecond)
+	for last, same := 0, 0; same < 5; time.Sleep(200 * time.Millisecond) {
+		if n := runtime.NumGoroutine(); max(n-last, last-n) <= 10 {
+			same++
+		} else {
+			last, same = n, 0
+		}
+	}
 	runtime.GC()
 	debug.FreeOSMemory()
 	time.Sleep(500 * time.Millisecond)

@@ -24,3 +24,7 @@ func TestHubWithCompression(t *testing.T) {
 		return coderws.Handler(h, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover})
 	})
 }
+
+func TestMemory(t *testing.T) {
+	hubtest.RunMemory(t, func(h *hub.Hub) http.Handler { return coderws.Handler(h, nil) })
+}

@@ -24,3 +24,7 @@ func TestHubWithCompression(t *testing.T) {
 		return gorillaws.Handler(h, &websocket.Upgrader{EnableCompression: true})
 	})
 }
+
+func TestMemory(t *testing.T) {
+	hubtest.RunMemory(t, func(h *hub.Hub) http.Handler { return gorillaws.Handler(h, nil) })
+}
