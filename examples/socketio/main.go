@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -10,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"time"
 
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
@@ -53,6 +56,12 @@ func main() {
 // roomPrefix keeps the rooms that users name apart from those of the sockets' ids.
 const roomPrefix = "room:"
 
+// since returns when a member has connected: a number of this node, or of another one's JSON or msgpack.
+func since(member any) (ms float64) {
+	fmt.Sscan(fmt.Sprint(member.(object)["since"]), &ms)
+	return ms
+}
+
 // chat puts the events of ../chat/node/server.js on a namespace.
 func chat(ns socket.Namespace) {
 	stats := func() object {
@@ -84,7 +93,7 @@ func chat(ns socket.Namespace) {
 					answer(object{"ok": false, "error": "not in that room"})
 					return
 				}
-				handler(args[0], room, func(o object) { o["ok"] = true; answer(o) })
+				handler(args[0], room, func(o object) { o["ok"] = o["error"] == nil; answer(o) })
 			})
 		}
 		members := func(_ any, room string, answer func(object)) {
@@ -94,6 +103,7 @@ func chat(ns socket.Namespace) {
 					data, _ := s.Data().(object)
 					found = append(found, object{"id": s.Id(), "name": data["name"], "node": data["node"], "since": data["since"]})
 				}
+				slices.SortStableFunc(found, func(a, b any) int { return cmp.Compare(since(a), since(b)) }) // as Node.js nodes sort
 				answer(object{"members": found, "missing": []string{}})
 			})
 		}
@@ -102,6 +112,36 @@ func chat(ns socket.Namespace) {
 			s.Join(socket.Room(roomPrefix + room))
 			s.To(socket.Room(roomPrefix+room)).Emit("joined", object{"room": room, "member": me})
 			members(nil, room, answer)
+		})
+		on("leave", func(_ any, room string, answer func(object)) {
+			s.Leave(socket.Room(roomPrefix + room))
+			ns.To(socket.Room(roomPrefix+room)).Emit("left", object{"room": room, "member": me})
+			answer(object{})
+		})
+		// The first of a room's members may kick the others.
+		on("kick", func(arg any, room string, answer func(object)) {
+			id, _ := arg.(object)["id"].(string)
+			members(nil, room, func(o object) {
+				list := o["members"].([]any)
+				if len(list) == 0 || list[0].(object)["id"] != s.Id() {
+					answer(object{"error": "only the room's first member may kick"})
+					return
+				}
+				for _, m := range list {
+					if m.(object)["id"] == socket.SocketId(id) {
+						ns.In(socket.Room(id)).Emit("kicked", object{"by": me["name"]})
+						ns.In(socket.Room(id)).DisconnectSockets(false) // on any node; the order is kept
+					}
+				}
+				answer(object{})
+			})
+		})
+		s.On("disconnecting", func(...any) {
+			for _, room := range s.Rooms().Keys() {
+				if name, ok := strings.CutPrefix(string(room), roomPrefix); ok {
+					s.To(room).Emit("left", object{"room": name, "member": me})
+				}
+			}
 		})
 		on("say", func(arg any, room string, answer func(object)) {
 			m, _ := arg.(object)

@@ -52,4 +52,17 @@ func TestSocketIOServer(t *testing.T) {
 	if *pictures != "" {
 		require.NoError(t, os.WriteFile(filepath.Join(*pictures, "socketio.png"), picture, 0o644))
 	}
+
+	// Members that are kicked by another node, and members that leave.
+	grace.Click(`[aria-label="Kick Ada"]`)
+	grace.UntilNotice("Not kicked: only the room's first member may kick.")
+	ada.Click(`[aria-label="Kick Linus"]`)
+	linus.Until("kicked by the other kind of node", `() => document.querySelector("#status").textContent === "You were kicked by Ada."`)
+	for _, p := range []*browsertest.Page{ada, grace} {
+		p.UntilNotice("Linus left.")
+		p.UntilMembers("Ada@"+one.Name, "Grace@"+two.Name)
+	}
+	grace.Click(`[aria-label="Leave lobby"]`)
+	ada.UntilNotice("Grace left.")
+	ada.UntilMembers("Ada@" + one.Name)
 }
