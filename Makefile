@@ -9,7 +9,7 @@
 # make websocket, make sse   the examples of package hub, two servers each, on BROKER
 # make graphql, make connect   chats over GraphQL subscriptions and over streams of Connect, two servers each, on BROKER
 # make hub-pictures    makes their pictures anew
-# make hub-load      package hub beside centrifuge and melody: N idle connections (default 5000), and broadcasts to them
+# make hub-load      package hub beside centrifuge and melody: N idle connections (default 5000), and ROUNDS broadcasts to them (300)
 # make chat-load       5,000 stock clients on three Go nodes, for two minutes
 # make rolling-restart two nodes are replaced one after the other under 2,000 WebSocket clients, on BROKER; prints what the
 #              clients noticed, and fails if a message is lost or a client disconnected twice
@@ -30,6 +30,7 @@ SOAK ?= 1000
 MESSAGES ?= 10000
 UPDATE ?=
 N ?= 5000
+ROUNDS ?= 300
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse graphql connect hub-pictures hub-load chat-picture chat-load socketio socketio-picture trace rolling-restart
@@ -72,7 +73,7 @@ websocket sse graphql connect:
 	@cd examples && go run ./$@ -broker '$(or $(BROKER),memory)'
 
 hub-load:
-	@go run ./bench/hubload -n '$(N)'
+	@go run ./bench/hubload -n '$(N)' -rounds '$(ROUNDS)'
 
 hub-pictures:
 	@scripts/setup chromium
