@@ -13,6 +13,7 @@ import (
 // dialects are the dialects of a Go node among the servers of a generation.
 var dialects = map[interop.Generation]adapter.Dialect{
 	v5: adapter.V5, v60: adapter.V6, v6: adapter.V6, v70: adapter.V6, v71: adapter.V6, v7: adapter.V6, v8: adapter.V6,
+	interop.Sharded: adapter.Sharded, interop.ShardedStatic: adapter.ShardedStatic,
 }
 
 // TestVersions checks that a server of every pinned version and a Go node exchange

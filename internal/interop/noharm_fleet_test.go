@@ -90,7 +90,7 @@ func startHarmFleet(t *testing.T, redis string, versions []interop.Generation, p
 		f.ns, err = f.asking.server.Of(ctx, f.nsp)
 	}
 	if err == nil {
-		f.emitter, err = adapter.NewEmitter(openBroker(t, redis, prefix), &adapter.EmitterOptions{Namespace: f.nsp, Dialect: d})
+		f.emitter, err = adapter.NewEmitter(openBroker(t, redis, prefix, d), &adapter.EmitterOptions{Namespace: f.nsp, Dialect: d})
 	}
 	require.NoError(t, err)
 	t.Cleanup(cancel)

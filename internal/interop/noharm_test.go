@@ -20,7 +20,7 @@ const shortEvery = 211
 // unless the call was refused.
 func TestNoHarm(t *testing.T) {
 	interop.Require(t)
-	run := &harmRun{redis: servers.StartRedis(t, nil).URL(), names: readNames(t), full: os.Getenv("CROSSROOM_NOHARM") == "full", began: time.Now()}
+	run := newHarmRun(t)
 	alone := versions
 	if !run.full {
 		alone = []interop.Generation{v5, v70, v8} // the others are in the mixed fleet
@@ -32,7 +32,11 @@ func TestNoHarm(t *testing.T) {
 		t.Run("mixed", func(t *testing.T) { t.Parallel(); run.fleet(t, "mixed", versions...) })
 		t.Run("bridge", func(t *testing.T) { t.Parallel(); run.bridge(t) })
 	})
-	run.check(t)
+	run.check(t, classicTable(t))
+}
+
+func newHarmRun(t *testing.T) *harmRun {
+	return &harmRun{redis: servers.StartRedis(t, nil).URL(), names: readNames(t), full: os.Getenv("CROSSROOM_NOHARM") == "full", began: time.Now()}
 }
 
 // harmRun is a run and its results.
@@ -60,7 +64,7 @@ func (r *harmRun) fleet(top *testing.T, column string, versions ...interop.Gener
 		return f
 	}
 	for _, op := range harmOps {
-		if len(versions) > 1 && !op.mixed || len(versions) == 1 && !slices.Contains(op.on, versions[0]) {
+		if len(versions) > 1 && !op.mixed || len(versions) == 1 && !op.beside(versions[0]) {
 			continue
 		}
 		top.Run(op.name, func(t *testing.T) {
