@@ -282,6 +282,11 @@ func (m *message) changes(r *wire.Request) error {
 	if !m.opts.Truthy() {
 		return m.byID(r)
 	}
+	return m.filtered(r)
+}
+
+// filtered reads the form of join, leave and disconnect with a filter.
+func (m *message) filtered(r *wire.Request) error {
 	// Node.js servers neither send nor expect a response to this form. Crossroom nodes put
 	// the request id into the extension.
 	r.ID, r.Form = m.extra.id, r.Form&^formRawID

@@ -279,16 +279,7 @@ func (c *Codec) readShardRequest(payload []byte, ns string, r *wire.Request) err
 		return m.selects(r)
 	case top.typ.Is(shardJoin), top.typ.Is(shardLeave), top.typ.Is(shardDisconnect):
 		r.Op, r.Close = wire.OpJoin+wire.Op(n-shardJoin), m.closing.Truthy()
-		r.ID, r.Form = m.extra.id, r.Form&^formRawID
-		switch {
-		case r.Op == wire.OpJoin:
-			r.Targets = joined(m.rooms, r.Targets)
-		case r.Op == wire.OpLeave && m.rooms.Kind() != jsonscan.Array:
-			return errNoRoom
-		case r.Op == wire.OpLeave:
-			r.Targets, _ = listOf(m.rooms, r.Targets)
-		}
-		if err := m.selects(r); err != nil {
+		if err := m.filtered(r); err != nil {
 			return err
 		}
 		if r.Native && m.extra.byID && len(r.Rooms) >= 1 {
