@@ -1,38 +1,47 @@
 // Package dial opens a broker by its address, which a program usually reads from its configuration. It imports the memory,
-// Redis and NATS brokers. A program that imports one of these alone has no dependency on the others.
+// Redis and NATS brokers. A program that needs only one of them, or options that this package does not have, imports that
+// broker's package instead.
 //
-//	b, err := dial.Open(os.Getenv("BROKER"), &dial.Options{Prefix: "shop"})
-//	node, err := backplane.New(b, nil) // or adapter.New
+//	b, err := dial.Open(os.Getenv("BROKER"), &dial.Options{Prefix: "shop"}) // an empty address is an error
+//	node, err := backplane.New(b, nil)                                      // or adapter.New
 //	...
-//	err = errors.Join(node.Close(ctx), b.Close(ctx)) // in this order
+//	err = node.Close(ctx) // first the node
+//	err = b.Close(ctx)    // with time left to send what is queued
 //
-// One broker is for one node. For several nodes in one process use New, and Dialer.Broker for each node. A Dialer needs no
-// closing.
+// One broker is for one node. For several nodes in one process call New once, and Dialer.Broker for each node. A Dialer
+// needs no closing.
 //
-// The package documentation of each broker (memorybroker, redisbroker, natsbroker) describes its limits, what it does
-// while its servers are down, and how long Close can take. Package broker describes order, delivery and duplicates.
+// No call of this package connects or waits. New and Open return nil also if no server listens at the address: the broker
+// connects when it is first used. The first Subscribe, and so the first namespace of a node, returns the failure. Publish
+// returns nil, and the message waits in the queue.
+//
+// Package broker describes waits, callbacks, outages, order, duplicates and errors of all brokers. The documentation of
+// each broker (memorybroker, redisbroker, natsbroker) has its limits, its further errors, and what Close waits for.
 //
 // # Addresses
 //
 //	memory                                           a bus in this process
-//	redis://user:password@host:6379                  Redis; rediss:// with TLS
-//	unix:///run/redis.sock                           Redis on a socket of the system
-//	redis+sentinel://host:26379,host:26379/master    Redis by its Sentinels; rediss+sentinel:// with TLS
-//	redis+cluster://host:6379,host:6379              a Redis Cluster, by some of its servers; rediss+cluster:// with TLS
-//	nats://user:password@host:4222,host:4222         NATS, by some servers of a cluster; tls:// with TLS
+//	redis://user:password@host:6379                  one Redis server; rediss:// with TLS
+//	unix:///run/redis.sock                           one Redis server, through a Unix socket
+//	redis+sentinel://host:26379,host:26379/master    the Redis master that Sentinels name; rediss+sentinel:// with TLS
+//	redis+cluster://host:6379,host:6379              a Redis Cluster; rediss+cluster:// with TLS
+//	nats://host:4222,host:4222                       a NATS server or cluster; tls:// with TLS
+//	nats://user:password@host:4222                   NATS with a user
+//	nats://token@host:4222                           NATS with a token
 //
-// User and password may be left out. All of their characters but letters, digits and -._~ must be percent-encoded. The
-// ports shown are the defaults. NATS also takes a token (nats://token@host), and a scheme in front of each server. A
-// user before several servers of NATS belongs to the first server only. Give each server its own user, or use the
+// The ports shown are the defaults. Of a cluster, some of its servers suffice. All Redis addresses may have a user and a
+// password, as in the first one. All of their characters but letters, digits and -._~ must be percent-encoded.
+//
+// In NATS a user belongs to one server. Give it to each server (nats://user:password@a,nats://user:password@b), or use the
 // parameter credentials.
 //
-// A database in an address of Redis, other than 0, is an error, because pub/sub ignores databases. Fleets that share a
-// server are separated by their prefix.
+// Fleets that share a server are separated by their prefix. The default is "socket.io" on Redis and "crossroom" on NATS.
+// A Redis address with a database other than 0 is an error, because pub/sub ignores databases.
 //
 // # Parameters
 //
-// An address may end with ?name=value&name=value. An unknown parameter, one of another system, and one that is set twice
-// are errors. memory has none.
+// An address may end with ?name=value&name=value. Each parameter may be set once, and only on the addresses of its row.
+// memory has no parameters.
 //
 //	parameter                               addresses             meaning
 //	prefix                                  Redis, NATS           as Options.Prefix, which must then be empty
@@ -44,15 +53,14 @@
 //	tls_cert, tls_key                       with TLS              files of the client's certificate and key
 //	tls_server_name                         with TLS              the name to verify in place of the host
 //
-// The files of TLS are in PEM. New and Open read them; for Redis, Dialer.Broker reads them again. New and Open only
-// check that the file of credentials exists: the NATS client reads it at each connect. These calls do no other I/O, and
-// do not wait: a broker connects when it is first used.
-//
-// Errors have no part of an address, because a password that is not percent-encoded may be anywhere in it.
+// The TLS files are in PEM. New and Open read them, and so does Dialer.Broker for Redis. The NATS client reads the
+// credentials file at each connect; New and Open check that it exists.
 package dial
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
@@ -67,18 +75,19 @@ import (
 	redisbroker "github.com/crossroom/crossroom/broker/redis"
 )
 
-// Options that all brokers have. Nil means all defaults. New and Open copy them. A broker with other options is opened by
-// its own package.
+// Options that all brokers have. Nil means all defaults. New and Open copy them.
 type Options struct {
-	// Prefix of the channel names, which separates fleets on one server. Empty means the broker's default. It has no
-	// effect in memory.
+	// Prefix of the channel names, which separates fleets on one server. Empty means "socket.io" on Redis and "crossroom"
+	// on NATS. It has no effect in memory.
 	Prefix string
 	// Logger gets a line for every lost and every restored connection. The broker's goroutines call its handler, which
 	// must not block. Nil means slog.Default(). It has no effect in memory.
 	Logger *slog.Logger
 }
 
-// AddressError reports an address that cannot be used. It has no part of the address.
+// AddressError reports an address, a file that it names, or a prefix that cannot be used. Correct it: calling again does
+// not help. The error contains no part of the address, because a password that is not percent-encoded may be anywhere in
+// it.
 type AddressError struct{ Reason string }
 
 func (e *AddressError) Error() string {
@@ -91,20 +100,32 @@ type Dialer struct {
 	open func() (broker.Broker, error)
 }
 
-// New returns a dialer for an address. Brokers in memory reach each other only if one dialer has made them. New makes a
-// broker and closes it, without a connection, to check the address. It returns one of these errors, and each means that
-// the address, a file that it names, or the prefix must be corrected:
-//
-//	*AddressError                                                     a form that no broker has, a parameter, a file
-//	*redisbroker.AddressError, *natsbroker.AddressError               the rest of the address; a file for Redis
-//	*redisbroker.PrefixError, *natsbroker.PrefixError                 the prefix
+// refused returns the error of a broker's package as one of this package, which the caller called.
+func refused(err error) error {
+	if e, ok := errors.AsType[*redisbroker.AddressError](err); ok {
+		return &AddressError{e.Reason}
+	}
+	if e, ok := errors.AsType[*natsbroker.AddressError](err); ok {
+		return &AddressError{fmt.Sprintf("server %d: %s", e.Number, e.Reason)}
+	}
+	if e, ok := errors.AsType[*redisbroker.PrefixError](err); ok {
+		return &AddressError{"the prefix: " + e.Reason}
+	}
+	if e, ok := errors.AsType[*natsbroker.PrefixError](err); ok {
+		return &AddressError{"the prefix: " + e.Reason}
+	}
+	return err
+}
+
+// New returns a dialer for an address. Brokers in memory reach each other only if one dialer has made them. To check the
+// address, New makes a broker and closes it. The only error is an *AddressError.
 func New(addr string, opts *Options) (*Dialer, error) {
 	d, err := parse(addr, opts)
 	if err != nil {
 		return nil, err
 	}
 	// Making a broker shows each error of the address and the prefix.
-	b, err := d.open()
+	b, err := d.Broker()
 	if err != nil {
 		return nil, err
 	}
@@ -148,27 +169,25 @@ func parse(addr string, opts *Options) (*Dialer, error) {
 	return d, err
 }
 
-// Open makes one broker, without a connection. The caller closes it, after its node. In memory it is alone: use New for
-// several. It returns the errors of New.
+// Open makes one broker. The caller closes it, after its node. A broker of memory that Open makes is alone on its bus: use
+// New for several. The only error is an *AddressError.
 func Open(addr string, opts *Options) (broker.Broker, error) {
 	d, err := parse(addr, opts)
 	if err != nil {
 		return nil, err
 	}
-	return d.open()
+	return d.Broker()
 }
 
-// opened returns a broker as an interface, which is nil with an error.
-func opened[B broker.Broker](b B, err error) (broker.Broker, error) {
+// Broker makes a broker for one more node. The caller closes it, after its node. It fails, with an *AddressError, only if
+// a TLS file was changed or removed after New.
+func (d *Dialer) Broker() (broker.Broker, error) {
+	b, err := d.open()
 	if err != nil {
-		return nil, err
+		return nil, refused(err)
 	}
 	return b, nil
 }
-
-// Broker makes a broker for one more node, without a connection. The caller closes it, after its node. Its errors are those
-// of New. They are possible here only if a file of TLS was changed or removed after New.
-func (d *Dialer) Broker() (broker.Broker, error) { return d.open() }
 
 // System returns "memory", "redis" or "nats", as Capabilities.Name of the brokers does.
 func (d *Dialer) System() string { return d.name }
@@ -204,7 +223,7 @@ func (d *Dialer) redis(base string, params url.Values, o Options) error {
 	if len(params) > 0 {
 		base += "?" + params.Encode()
 	}
-	d.open = func() (broker.Broker, error) { return opened(redisbroker.Open(base, opts)) }
+	d.open = func() (broker.Broker, error) { return redisbroker.Open(base, opts) }
 	return nil
 }
 
@@ -245,6 +264,6 @@ func (d *Dialer) nats(servers, scheme string, params url.Values, o Options) erro
 		}
 	}
 	servers = strings.Join(list, ",")
-	d.open = func() (broker.Broker, error) { return opened(natsbroker.Open(servers, opts)) }
+	d.open = func() (broker.Broker, error) { return natsbroker.Open(servers, opts) }
 	return nil
 }

@@ -59,5 +59,5 @@ func ExampleAddressError() {
 	fmt.Println(err)
 	// Output:
 	// true memory has no parameters
-	// redis broker: open: address (not shown, it may hold a password): it has a database, which pub/sub ignores: fleets on one server are separated by Options.Prefix
+	// dial: open broker by its address (not shown, it may hold a password): it has a database, which pub/sub ignores: fleets on one server are separated by Options.Prefix
 }
