@@ -36,8 +36,8 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 	return o.EmitWithAckFunc(ctx, AckFuncs{}, event, args...)
 }
 
-// AckFuncs are called as parts of a result arrive, one call at a time. Nil functions are skipped. The time of a call
-// is part of the timeout.
+// AckFuncs are called as parts of a result arrive, one call at a time: on the goroutine that called EmitWithAckFunc, or
+// with several links on goroutines of the server. Nil functions are skipped. The time of a call is part of the timeout.
 type AckFuncs struct {
 	// Sent is called when the event has been published for the other servers, before Expected and Value are called for
 	// any of them. It is not called if publishing failed.
@@ -50,8 +50,8 @@ type AckFuncs struct {
 }
 
 // EmitWithAckFunc is EmitWithAck, and also calls the functions of on as parts of the result arrive, for servers with
-// callbacks of their own. A Go node's number comes before its clients' acknowledgements. With several links the
-// numbers come last, because two links may reach the same sockets.
+// callbacks of their own. A Go node's number comes before its clients' acknowledgements. With several links all numbers
+// come after all acknowledgements, because two links may reach the same sockets.
 func (o Operator) EmitWithAckFunc(ctx context.Context, on AckFuncs, event string, args ...any) (*Acks, error) {
 	if err := o.check(); err != nil {
 		return nil, err

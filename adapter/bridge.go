@@ -37,14 +37,14 @@ type Bridge struct {
 	// Messages, Bytes and Age limit the window, for each namespace and direction between two links. The oldest
 	// messages are dropped if the window is full or if they are older than Age. Bytes counts payloads, names and 384
 	// bytes for each message. Age must be longer than a change of the leader takes. Zero means 262,144 messages, 128
-	// MiB, and 30 s or three times PeerTimeout if that is more.
+	// MiB, and 30 s or three times PeerTimeout if that is more. Negative is a *backplane.OptionError.
 	Messages, Bytes int
 	Age             time.Duration
 
-	// Repeat forwards messages that may have been forwarded before. If another node led at that time, a node cannot
-	// know this of two kinds of messages: those that arrived in its first Heartbeat, and those that arrived while its
-	// other link was interrupted. By default these messages are dropped, and their number is reported with Uncertain
-	// set.
+	// Repeat makes a new leader also forward messages of which it cannot know whether the leader before it has forwarded
+	// them. Sockets may then get them twice. They are the messages that arrived in the new leader's first Heartbeat, and
+	// while its other link was interrupted. By default these messages are dropped, and their number is reported with
+	// Uncertain set.
 	Repeat bool
 }
 

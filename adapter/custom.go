@@ -25,7 +25,7 @@ type Replies struct {
 type Reply struct {
 	// Node is the uid of the Go node that responded; empty for another server.
 	Node string
-	// Data is JSON; nil if the response has no value.
+	// Data is JSON; nil if the response has no value. It may be a part of a message: read-only. It may be kept.
 	Data json.RawMessage
 	// Err is the text of the error of the other node's hook; empty if it succeeded.
 	Err string

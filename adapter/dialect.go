@@ -23,7 +23,8 @@ const (
 	// ShardedStatic is Sharded with the mode static: all broadcasts are on the channel of the namespace. Servers of that
 	// mode receive no others.
 	ShardedStatic
-	// ShardedPrivate is Sharded with the mode dynamic-private: broadcasts to one socket are on a channel of their own too.
+	// ShardedPrivate is Sharded with the mode dynamic-private: broadcasts to one socket are on a channel of their own
+	// too.
 	ShardedPrivate
 )
 

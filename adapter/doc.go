@@ -1,9 +1,10 @@
-// Package adapter makes a Go process a full member of a Socket.IO fleet: of servers of the Node.js packages
-// socket.io-redis and @socket.io/redis-adapter, and of other Go nodes, on one Redis. Among Go nodes only, the same
+// Package adapter makes a Go process a server of a Socket.IO fleet, beside servers of the Node.js packages
+// socket.io-redis and @socket.io/redis-adapter, and beside other Go nodes, on one Redis. Among Go nodes only, the same
 // code runs on any broker.
 //
-// The package brings no transport and accepts no connections. Your realtime server (WebSocket, SSE or another) adds
-// its sockets to a [Namespace], and gets [Packet] values to write, with the frames of the Socket.IO protocol:
+// The package accepts no connections, and does not parse what clients send. Your realtime server (WebSocket, SSE or
+// another) does that. It adds its sockets to a [Namespace], and gets [Packet] values to write, with the frames of the
+// Socket.IO protocol:
 //
 //	server, err := adapter.New(b, nil)         // b is a broker of its own
 //	chat, err := server.Of(ctx, "/chat")       // live when it returns
@@ -11,93 +12,184 @@
 //	err = chat.Join(ctx, socket.ID(), "lobby")
 //	err = chat.To("lobby").Except(socket.ID()).Emit(ctx, "hello", name)
 //	who, err := chat.To("lobby").FetchSockets(ctx)
-//	err = errors.Join(server.Close(ctx), b.Close(ctx)) // in this order
+//	chat.Remove(socket.ID())                   // when the client has disconnected, whichever side closed
+//	...
+//	err = server.Close(ctx)                    // after its sockets are disconnected
+//	err = b.Close(ctx)                         // with time left to send what is queued
 //
-// Packages broker/redis, broker/nats, broker/memory and broker/dial make brokers. A process without sockets uses an
-// [Emitter]. For messages of your own instead of Socket.IO clients, see package backplane.
+// The simplest program calls [New], Server.Of and Namespace.Add, then Emit, Namespace.Remove and Server.Close. A process
+// without sockets uses an [Emitter]: NewEmitter, Emit, Flush. Packages broker/redis, broker/nats, broker/memory and
+// broker/dial make brokers. For messages of your own instead of Socket.IO clients, see package backplane. Its
+// documentation defines node, fleet, known and foreign peer, goodbye, and static and dynamic mode.
 //
-// # Order
+// # Waits
 //
-// The events that one server emits to one room, to all sockets, or to one combination of rooms arrive everywhere in
-// the order of the Emit calls. Two servers have no common order. Neither have the channels of one server (all sockets,
-// one room, another room), though most brokers keep it. A socket that another node's request puts into a room gets the
-// later events of the room.
+// Only methods with a context wait. What they wait for ends with their context, except a local socket's method:
 //
-// With several links (Options.Links) a server delivers the copy of each message that arrives first. If one of its links
-// had an outage, a message that it missed there arrives over another link. That may be after later messages of the
-// first link: late, and once. A copy that arrives after 8,192 later messages of its sender is recognised only among
-// messages of which this server received nearly all; others are delivered twice.
+//	Server.Of                        the first call: the broker, until its servers respond; other nodes'
+//	                                 introductions, at most 250 ms; the probes of section "Older servers"; in
+//	                                 dialect V5 a RequestsTimeout if newer servers are connected
+//	Add, Join, SocketsJoin           in dynamic mode the broker, if a room is new here
+//	Emit, Emitter, ServerSideEmit    room in the broker's queue; Emit also what the next table says
+//	requests to the fleet            other servers, at most RequestsTimeout, also if they take several steps
+//	EmitWithAck                      clients, at most Operator.Timeout, and before that what Emit waits for
+//	Peers, ServerCount               the broker, at most RequestsTimeout
+//	AwaitPeers, Ready, Flush         what their names say
+//	Drain, Close                     see "The end"
 //
-// # Delivery
+// Emit queries the broker or other servers first in these cases:
 //
-// Delivery is at most once. Local sockets get an event before Emit returns, on its goroutine. Other nodes get it if
-// they are connected at that time; nothing is sent again. Emit returns when the broker has accepted the message into
-// its bounded queue, and waits only while that queue is full. A later loss is counted and reported to Options.OnError
-// as a *broker.LossError.
+//	InAll                            on Redis, and in dialect V5: lists of the sockets, at most RequestsTimeout
+//	Except with names of rooms       on Redis in V6: a count every two Heartbeats. With servers older than 6.1 connected,
+//	                                 and in V5: a list of their sockets, at most RequestsTimeout
+//	binary data in dialect V5        a count every 50 ms, at most 100 ms
+//
+// Emit, EmitWithAck, Disconnect, DisconnectSockets, SocketsJoin and SocketsLeave call the methods of local sockets on
+// the goroutine of their caller. A method that blocks, blocks that caller, also after its context has ended.
+//
+// # Order and delivery
+//
+// Local sockets get an event before Emit returns. nil means that the broker has accepted it for the other servers. A
+// server that is not connected then does not get it later: nothing is sent again. With one link each socket gets an
+// event at most once. A lost event is reported to Options.OnError as a *broker.LossError.
+//
+// Events that a server or an emitter sends one after the other arrive everywhere in that order, if all of them go to the
+// same single room, or if none of them goes to a single room. All other pairs, also of an event and SocketsJoin,
+// DisconnectSockets or a server-side event, keep their order if the broker's Capabilities say OrderAcrossChannels, as all
+// of ours do except Redis Cluster. Handlers of server-side events run at the same time, in no order. Events of two
+// servers, and those of two goroutines of one server, have no common order: two sockets may get them in different
+// orders.
+//
+// With several links (Options.Links) a server delivers the copy of each event that arrives first. After an outage of one
+// link, an event that was missed there may arrive over another link after later events of the first link. A copy that
+// arrives after 8,192 later events of its sender is recognised only if this server has received nearly all of that
+// sender's events. Otherwise sockets get the event twice. Bridge.Repeat permits further duplicates.
 //
 // # Outages
 //
-// While the broker is down, local sockets still get events, and emitted events wait in the broker's queue within its
-// limits. Requests to the fleet return by their deadline, with the local part of the result and a
-// *backplane.PartialError. The broker restores subscriptions by itself. OnError gets the interruption, because
-// messages may have been missed. Nodes reconnect one by one: the queued messages of one node reach the nodes that are
-// connected when they are sent (on Redis they wait a moment for the others). No component counts them as lost for the
-// other nodes.
+// While the broker's servers are down, local sockets still get events, and emitted events wait in the broker's queue
+// within its limits. Requests to the fleet return by their deadline with a *backplane.PartialError, and have the local
+// part of the result. Server.Of waits for the servers. In dynamic mode Add and Join do not wait during an interruption:
+// the rooms are subscribed to after it.
 //
-// # Results
+// When the servers return, the broker restores the subscriptions and sends its queue. Nodes reconnect one by one: queued
+// events reach the nodes that are connected when they are sent. Redis and NATS brokers therefore wait a short time
+// before they send. Events of other servers may be missed. OnError gets a *backplane.InterruptedError when an
+// interruption begins. Observers see both ends, and Server.Ready waits for the end. Then read anew, from your own store,
+// what must be complete.
 //
-// Every request returns by Options.RequestsTimeout, or when its context ends, also if it takes several steps.
-// EmitWithAck returns by Operator.Timeout instead, which may be longer. The result of a request embeds a
-// backplane.Coverage: which nodes responded, which are missing and why, and how many servers never respond to such a
-// request. With several links, Coverage.Links has the coverage of each link. If nodes are missing, the value comes with
-// a *backplane.PartialError: use the partial value, or repeat the request. Any other error means that no other server
-// carried out the request. Section "Requests" of package backplane lists these errors. A request also returns the
-// errors that its arguments can have: *[ArgumentError], *[HarmError], or an error that wraps errors.ErrUnsupported.
-// With several links an error may be in a *[LinkError].
+// # Requests
 //
-// The error is also a *backplane.PartialError if a broker could not count the Node.js servers, because a server of its
-// system does not respond or the user lacks the permission (PUBSUB on Redis). Then Coverage.Uncounted is a
-// *broker.InexactError, the request has waited for all known Go nodes, and Node.js servers may be missing.
+// The result of a request embeds a backplane.Coverage: which nodes responded, which are missing and why, and how many
+// servers never respond to such a request (Unconfirmed). Coverage.Links has the coverage of each of several links.
 //
-// # Callbacks, ownership and limits
+//   - If nodes are missing, the value comes with a *backplane.PartialError, which also wraps the cause: the deadline, the
+//     context, or an error of the broker. Use the value, or repeat the request. A missing node may have carried it out.
+//   - Any other error means that no other server carried out the request. The exception is Join or Leave of another
+//     server's socket with several rooms, which is one request for each room: those before the error are done.
+//   - Operations on a selection (SocketsJoin and others like it) are carried out on this server first, whatever the state
+//     of the broker.
+//   - If a broker could not count the Node.js servers, the error is a *backplane.PartialError too, and
+//     Coverage.Uncounted is a *broker.InexactError: a server of the system does not respond, or the user lacks the
+//     permission (PUBSUB on Redis). The request has waited for all known Go nodes, and Node.js servers may be missing.
 //
-// Methods of sockets and all other callbacks run on goroutines of the server, and the methods of local sockets also on
-// that of the caller of Emit. They must not block. A socket pushes its packets into a queue of package outgoing.
-// Packets, and what their methods return, are shared and read-only. Arguments and slices that are passed to a call are
-// not kept. Slices that a call returns belong to the caller.
+// # Callbacks and ownership
 //
-// A socket's method may emit, without Except where servers older than 6.1 are connected, and without InAll where
-// Node.js servers are possible: these send requests first. It must not make a request to
-// the fleet, whose responses wait behind the method, and not call Close: make these calls on another goroutine.
+//	callback                                      goroutine                               it may block
+//	Deliver, DeliverWithAck, Disconnect,          the namespace's worker; for calls of    no
+//	  Joined, Left                                this server, the caller's
+//	OnBroadcast, OnOperation, IsID                the worker; IsID also that of the       no, and it must not call
+//	                                              caller of Join or SocketsJoin           the namespace
+//	Describe, Redact                              some of their own                       no
+//	Refuse                                        the caller's of Server.Of               no
+//	observers                                     mostly that of the observed operation   no
+//	OnServerSideEmit, custom hooks                one for each call, at most 256 in a     until its context ends; more
+//	                                              namespace at a time                     calls wait
+//	functions of EmitWithAckFunc                  the caller's, or with several links     yes, within the timeout
+//	                                              one of the server's
+//	hand of Drain                                 the caller's                            no: the next calls wait
+//	OnError, Logger                               one for both                            yes: later reports wait
 //
-// The sections "Callbacks" and "Limits" of package backplane hold here too. A handler of OnServerSideEmit or a custom
-// hook has a goroutine of its own, at most 256 in a namespace.
+// A callback that may not block may call methods without a context. It may also call Emit and ServerSideEmit with a
+// context that ends soon, except in the cases in which Emit queries other servers (section "Waits"). It calls all other
+// methods on another goroutine, because responses wait behind the callback. Handlers of server-side events and custom
+// hooks may make requests. No callback may call Close or Drain, which wait for it.
+//
+// Section "Callbacks" of package backplane says what happens if a callback blocks or panics, and its section "Limits"
+// holds here too. OnBroadcast, OnOperation and IsID have no StallTimeout: a call that blocks stops the namespace's
+// worker.
+//
+// Packets, and what their methods return, are shared and read-only; they may be kept. Bind copies what it stores, except
+// into a *any. What a callback gets is read-only. It may be kept, except rooms (OnBroadcast, Joined, Left) and a
+// backplane.Operation. Arguments and slices that are passed to a call are not kept. Slices and values that a call
+// returns belong to the caller, but the bytes of Reply.Data are read-only.
+//
+// # Errors
+//
+// Use errors.Is and errors.As: errors are often in a *backplane.OpError, and with several links in a *[LinkError]. If
+// several links fail, their errors are joined; the other links have sent the event, so a repeated Emit duplicates it
+// there.
+//
+//	*backplane.OptionError     New, NewEmitter, Drain           correct the option
+//	*backplane.NameError,      calls with a name                use another name
+//	  *broker.NameError
+//	*ArgumentError             calls with values, and Bind      correct the value: it cannot be encoded or stored
+//	*HarmError                 calls with values                see section "What never happens to Node.js servers"
+//	*broker.PayloadError       calls that send values           send less, or raise the limit of the broker
+//	backplane.ErrClosed        calls of a closed server or      make no more calls
+//	                           namespace
+//	backplane.ErrMemberExists  Add                              remove the other socket, or use another id. Ids on
+//	                                                            other servers are not compared.
+//	backplane.ErrNoSuchMember  calls with a socket's id         none: no server has the socket
+//	*backplane.PartialError    requests                         use the value, or repeat the request
+//	ErrUnresolved              Emit with Except; Emit and       repeat the call, or select without Except or InAll:
+//	                           SocketsJoin, … with InAll        nothing was done
+//	*MixedFleetError           CustomRequest, EmitWithAck       give each generation a prefix of its own
+//	errors.ErrUnsupported      requests, Emitter                use another call: the dialect has no such operation
+//	the broker's error         Of, Emit, ServerSideEmit,        call again. After Emit, local sockets have the event.
+//	                           Emitter; in dynamic mode Add,    The broker's documentation lists its errors.
+//	                           Join, SocketsJoin
+//	the context's error        every call with a context        call again with more time. After an Emit that waited for
+//	                                                            the queue, local sockets have the event.
+//
+// OnError gets the errors that no call returns: those that package backplane lists in its section "Errors", and
+//
+//	*GenerationsError                   give each generation a prefix of its own
+//	*broker.LossError in a *LinkError   events that a bridge did not forward: raise its limits, or set Bridge.Repeat
+//	*backplane.OpError                  a hook failed, or a value could not be encoded: correct it
+//
+// # The end
+//
+// Close disconnects no sockets: do that first, with Namespace.Local().DisconnectSockets, or call Drain, which hands them
+// over and then closes the server. Close the server, and then the brokers of all links, with time left in the context.
+// Section "The end" of package backplane says how long Close takes; several links close at the same time.
 //
 // # Dialects
 //
 // A node understands requests of all versions at all times, and responds in the form of the request. Options.Dialect
 // is the form of this node's own requests: [V6] for socket.io-redis 6 and @socket.io/redis-adapter, [V5] for
-// socket.io-redis 5. Operations that v5 does not have are composed of those that it has (FetchSockets, exceptions,
-// SocketsJoin and others like it), or fail with errors.ErrUnsupported (ServerSideEmit, EmitWithAck).
+// socket.io-redis 5. The package composes operations that v5 does not have of those that it has (FetchSockets,
+// exceptions, SocketsJoin and others like it). The others fail with errors.ErrUnsupported (ServerSideEmit, EmitWithAck).
 //
-// Sockets of Node.js servers can be listed, joined, disconnected and emitted to. Only Go nodes have names in a
+// Operations reach sockets of Node.js servers too. Only Go nodes have names in a
 // Coverage; the other servers are counted. Node.js servers of the newer dialect carry out operations on selections of
 // sockets (SocketsJoin and others like it) without confirming them.
 //
 // # Older servers
 //
-// Servers of 5.4 and 6.0 lack features of 6.1. With the right dialect a node replaces these by requests that the
-// servers have:
+// Servers with version 5.4 or 6.0 lack features of 6.1. With the right dialect a node replaces these by requests that
+// the servers have:
 //
 //	                             dialect V5                dialect V6
-//	                             beside 5.4                beside 6.0
+//	                             with servers of 5.4       with servers of 6.0
 //	Emit with Except(room)       asks first which of their sockets are in the room
 //	FetchSockets                 ids and rooms             ids only
 //	FetchSockets with Except     two lists                 two lists
 //	SocketsJoin, SocketsLeave,   a list, then each socket  a filter for newer servers;
 //	DisconnectSockets            by its id                 a list, then each socket by its id
 //	ClientRooms                  yes                       errors.ErrUnsupported
-//	ServerSideEmit, EmitWithAck  errors.ErrUnsupported     ignored, or a *[MixedFleetError]
+//	ServerSideEmit               errors.ErrUnsupported     these servers ignore it
+//	EmitWithAck                  errors.ErrUnsupported     a *MixedFleetError with servers older than 7.1
 //
 // None of this is atomic: a socket that enters or leaves a room meanwhile may be included or not. If a server does not
 // respond with its sockets, Emit returns [ErrUnresolved] and sends nothing; the other operations return a
@@ -105,37 +197,38 @@
 //
 // In dialect V6 a probe finds the versions: two requests to which each server responds according to its version.
 // Servers of 7.1 and later need no probe. Server.Of probes. So does each operation that depends on the versions, if the
-// number of servers has changed or the last probe is 20 Heartbeats old; the servers are counted every two Heartbeats at
-// most. A probe takes an eighth of RequestsTimeout longer than the responses if older servers are connected, and half
-// of RequestsTimeout if a server does not respond. Until the next probe, a node of dialect V6 takes a server of 6.0 for
-// a newer one in two cases. The server connected less than two Heartbeats ago, or it replaced a newer server less than
-// 20 Heartbeats ago. Except(room) does not exclude the sockets of such a server. During an outage the last result stays
-// in use.
+// number of servers has changed or the last probe is 20 Heartbeats old. Such an operation counts the servers if the last
+// count is two Heartbeats old. After the responses a probe waits an eighth of RequestsTimeout if older servers are
+// connected, and in all half of RequestsTimeout if a server does not respond. This time is part of the operation's own.
+//
+// Until the next probe a node takes a server of 6.0 for a newer one if that server connected less than two Heartbeats
+// ago, or replaced a newer server less than 20 Heartbeats ago. Except(room) does not exclude the sockets of such a
+// server. During an outage the last result stays in use.
 //
 // If nodes of dialect V6 find servers of 5.4 on their prefix, these are Missing from results, requests do not wait for
-// them, and Except(room) is refused.
+// them, and Emit with Except(room) returns ErrUnresolved.
 //
 // # The sharded adapter
 //
-// On a broker with sharded pub/sub (Options.Sharded of package redisbroker) a server speaks the wire of the sharded
-// adapter of @socket.io/redis-adapter 8, in its mode dynamic or in that of Options.Dialect. The key of all servers, and
-// the mode of those that send, must be the same: see [ShardedStatic]. All operations work except in these cases:
+// On a broker with sharded pub/sub (Options.Sharded of package redisbroker) a server uses the protocol of the sharded
+// adapter of @socket.io/redis-adapter 8. Its subscription mode is dynamic, or that of Options.Dialect. All servers must
+// have the same key (prefix), and those that send the same mode: see [ShardedStatic]. The differences are:
 //
 //   - Node.js servers confirm no join, leave or disconnect, so these are Unconfirmed.
-//   - Dates arrive as text, unless there is binary data in the same event: that wire is JSON otherwise.
-//   - The adapter cannot list rooms. AllRooms lists the sockets of Node.js servers, with their rooms, and costs as much as
-//     FetchSockets.
-//   - Links, Options.OnBroadcast and backplane.StaticSubscription are a *backplane.OptionError: no subscription receives
-//     the broadcasts to all rooms.
+//   - Dates arrive as text, unless there is binary data in the same event, because other events travel as JSON.
+//   - The adapter cannot list rooms. AllRooms lists the sockets of Node.js servers, with their rooms, and costs as much
+//     as FetchSockets.
+//   - With Links, Options.OnBroadcast or backplane.StaticSubscription, New or Server.Of returns a *backplane.OptionError,
+//     because no subscription receives the broadcasts to all rooms.
 //
 // Servers with the classic adapter on the same prefix neither reach these servers nor are harmed by them, because Redis
-// keeps sharded channels apart. No error reports them. On a Redis Cluster the channels of different rooms are on different
-// masters and have no common order. Node.js servers do not wait for their subscriptions, so their sockets may miss an
-// event that is sent just after they have joined a room.
+// keeps sharded channels apart. No error reports them. On a Redis Cluster the channels of different rooms are on
+// different masters and have no common order. Node.js servers do not wait for their subscriptions, so their sockets may
+// miss an event that is sent just after they have joined a room.
 //
 // # Two generations
 //
-// Servers of v5 and newer ones on one prefix endanger each other, even without any Go node. A custom request of v5
+// Servers of v5 and newer ones on one prefix harm each other, even without any Go node. A custom request of v5
 // crashes newer processes, and a remote leave of v5 disconnects their sockets. Give each generation a prefix of its
 // own, and put the Go nodes on both with Options.Links. They then have one set of sockets and rooms. Their events go
 // to both prefixes. Their requests go to both, and the results are merged, with each socket and each Go node once.
@@ -143,18 +236,18 @@
 // promises when the forwarding node leaves. All Go nodes on several prefixes must have the same prefixes, and the same
 // Bridge setting.
 //
-// If messages of both generations arrive on one prefix after all, OnError gets one *[GenerationsError].
+// If messages of both generations arrive on one prefix, OnError gets one *[GenerationsError].
 //
 // # What never happens to Node.js servers
 //
 // No message of this package makes a Node.js server that is connected when it is sent crash, time out, act on a wrong
 // socket, or deliver twice:
 //
-//   - In dialect v5 a custom request is sent only after every server has responded to a harmless request like a v5 server.
-//     Otherwise the error is a *[MixedFleetError].
+//   - In dialect v5 a custom request is sent only after every server has responded, as a v5 server does, to a request
+//     that harms no version. Otherwise the error is a *[MixedFleetError].
 //   - Sockets are joined, taken out and disconnected by id only when a server of the right generation has listed them.
-//   - Binary data is sent in v5's own form only while all servers are known to be v5. Otherwise v5's clients get it in the
-//     form that it has in JSON. Server.Of finds that out before it returns.
+//   - Binary data is sent in v5's own form only while all servers are known to be v5. Otherwise v5's clients get it in
+//     the form that it has in JSON. Server.Of finds that out before it returns.
 //   - Data that only Go nodes understand travels in places that all tested versions ignore.
 //
 // The package checks content against JavaScript's behaviour, before anything is published or delivered. The check
@@ -170,9 +263,9 @@
 //	    beside binary data
 //	more than MaxAttachments binary values      arguments of Emit and EmitWithAck
 //	event "error"                               ServerSideEmit, ServerSideEmitWithAck
-//	room named as a property of every object    in dialect v5, where sockets of other nodes join:
-//	    (toString, constructor, …)              Join, SocketsJoin
-//	socket id named so                          Leave and Disconnect of another node's socket;
+//	room with the name of a property of every   in dialect v5, where sockets of other nodes join:
+//	    object (toString, constructor, …)       Join, SocketsJoin
+//	socket id with such a name                  Leave and Disconnect of another node's socket;
 //	                                            in dialect v5 also Join and ClientRooms
 //
 // The error is a *[HarmError] with the path of the key or value, or a *backplane.NameError. A refused acknowledgement
@@ -184,16 +277,16 @@
 //
 // # Servers that join
 //
-// A server of another generation that connects at this very moment cannot be protected for certain, because the wire
-// cannot take a message back. The servers are counted directly before a message that could harm a newcomer. These
+// A server of another generation that connects at this very moment cannot be protected for certain, because a published
+// message cannot be withdrawn. The servers are counted directly before a message that could harm a newcomer. These
 // risks remain:
 //
 //   - A custom request of v5 crashes a newer server that subscribes between the count and the request: one round trip to
 //     Redis.
 //   - Node.js servers publish the acknowledgements of an EmitWithAck to all servers. They crash an older server that
 //     subscribes between the count and the last acknowledgement: as long as clients take to respond.
-//   - Binary data in v5's form disconnects clients of a newer server that have connected within 50 ms after the server
-//     subscribed, because a count is valid for that time.
+//   - A count before binary data is used for 50 ms. Binary data in v5's form disconnects clients that connect to a newer
+//     server within 50 ms after that server has subscribed.
 //
 // "go test ./internal/interop -run TestServersThatJoin -v" measures the first two, with a node that sends requests
 // without a pause. Of 30 servers of 6.1.1 that connected during custom requests, 2 crashed (at one request a second

@@ -14,14 +14,15 @@ import (
 // namespace, once: perSecond sockets in a second on average, at random intervals between a half and one and a half of
 // the average. When no sockets are left, or ctx ends, Drain closes the server, as Close does.
 //
-// hand makes the socket's client connect to another server, for example with Disconnect(true). It must not block: the
-// calls come one at a time. A panic is reported as a *backplane.PanicError. Drain waits until the socket is removed with
-// Namespace.Remove, which hand may do, or call later. Until Close the server works as before, also for sockets that
-// are added meanwhile, to which hand is applied too.
+// hand makes the socket's client connect to another server, for example with Disconnect(true). It must not block: Drain
+// makes the calls one at a time, on the goroutine of its caller. A panic is reported as a *backplane.PanicError. Drain
+// waits until the socket is removed with Namespace.Remove, which hand may do, or call later. Until Close the server
+// works as before, also for sockets that are added meanwhile, to which hand is applied too.
 //
-// Drain returns nil if all sockets have left and Close succeeded. If ctx ends first, it returns the context's error;
-// sockets that remain stay registered, as after Close. perSecond must be positive, or the error is a
-// *backplane.OptionError. A second call, and a call after Close, return backplane.ErrClosed.
+// Drain returns nil if all sockets have left and Close succeeded. If ctx ends first, Drain closes the server without
+// waiting, and returns the context's error; sockets that remain stay registered, as after Close. perSecond must be
+// positive, or the error is a *backplane.OptionError. A second call, and a call after Close, return
+// backplane.ErrClosed.
 func (s *Server) Drain(ctx context.Context, perSecond float64, hand func(ns *Namespace, socket Socket)) error {
 	switch {
 	case len(s.links) == 0:

@@ -26,9 +26,9 @@ type Emitter struct {
 type EmitterOptions struct {
 	// Namespace to emit to. Empty: "/".
 	Namespace string
-	// Dialect of the fleet. Zero means V6, or Sharded on a broker with sharded pub/sub. With V5, binary data is sent in v5's form, which v5's clients need. An
-	// emitter does not know the connected servers: if newer Node.js servers share the prefix, such a message
-	// disconnects their clients.
+	// Dialect of the fleet. Zero means V6, or Sharded on a broker with sharded pub/sub. With V5, binary data is sent in
+	// v5's form, which v5's clients need. An emitter does not know the connected servers: if newer Node.js servers
+	// share the prefix, such a message disconnects their clients.
 	Dialect Dialect
 	// MaxAttachments is that of Options.
 	MaxAttachments int

@@ -158,9 +158,10 @@ func (ns *Namespace) Name() string { return ns.name }
 func (ns *Namespace) Server() *Server { return ns.server }
 
 // Add adds a socket to the namespace. It does no I/O, except that in dynamic mode (Options.Subscription) it waits until
-// the broker has subscribed to the room of the socket's id. It returns a *backplane.NameError for a nil socket or an
-// unusable id, a *backplane.OpError that wraps backplane.ErrMemberExists or the reason why the room cannot be
-// subscribed to, backplane.ErrClosed, or the context's error. After an error the socket was not added.
+// the broker has subscribed to the room of the socket's id. During an interruption it does not wait. It returns a
+// *backplane.NameError for a nil socket or an unusable id, a *backplane.OpError that wraps backplane.ErrMemberExists or
+// the reason why the room cannot be subscribed to, backplane.ErrClosed, or the context's error. After an error the
+// socket was not added.
 func (ns *Namespace) Add(ctx context.Context, s Socket) error {
 	if v := reflect.ValueOf(s); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return wire.FromAdapter(&backplane.NameError{What: "socket", Reason: "nil"})
@@ -168,7 +169,8 @@ func (ns *Namespace) Add(ctx context.Context, s Socket) error {
 	return ns.home.ns.Add(ctx, newMember(ns, s))
 }
 
-// Remove removes a local socket and its rooms. It returns false if this server does not have the socket.
+// Remove removes a local socket and its rooms. It returns false if this server does not have the socket. It does no I/O
+// and does not call the socket.
 func (ns *Namespace) Remove(id string) bool { return ns.home.ns.Remove(id) }
 
 // Socket returns the local socket with that id.
@@ -218,10 +220,11 @@ func (ns *Namespace) Len() int { return ns.rooms.Len() }
 // subscribed to rooms that are new here; one of another node by a request to the fleet, which confirms it. Joining
 // twice is no error. If no node has the socket, the error wraps backplane.ErrNoSuchMember and comes as soon as every
 // known node has responded. If a node that may have it did not respond, the error wraps a *backplane.PartialError:
-// repeat the call. After an error, a socket of another node may be in some of the rooms. Other errors are a
-// *backplane.NameError, backplane.ErrClosed, and the context's or the broker's error. Without rooms Join returns nil at
-// once. In dialect v5 a room with the name of a property of every JavaScript object, such as toString, is a
-// *backplane.NameError unless the socket is local.
+// repeat the call. A socket of another node takes one request for each room: after an error it may be in some of them.
+// Other errors are a *backplane.NameError (also for a room that Options.IsID keeps for another socket),
+// backplane.ErrClosed, the context's error, and in dynamic mode a *backplane.OpError with the broker's or the context's
+// error, after which nothing has changed. Without rooms Join returns nil at once. In dialect v5 a room with the name of
+// a property of every JavaScript object, such as toString, is a *backplane.NameError unless the socket is local.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if len(rooms) == 0 {
 		return ns.home.ns.Join(ctx, id)

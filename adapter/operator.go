@@ -37,11 +37,12 @@ func (o Operator) To(rooms ...string) Operator {
 // InAll keeps, of the selected sockets, those that are in every one of the rooms: All().InAll("a", "b") selects the
 // sockets in both rooms. Without rooms it keeps all.
 //
-// Node.js servers have no such selection. Where they are possible (see Emit), or in dialect V5, each operation first
-// lists the sockets in each of the rooms, and then selects by their ids: it waits for the lists, and a socket that
-// enters or leaves a room meanwhile may be included or not. If a server does not respond, or the message has too many
-// ids, nothing is done; the error wraps ErrUnresolved. FetchSockets and Clients return what they know, with a
-// *backplane.PartialError. There an Emitter's operations return an error that wraps errors.ErrUnsupported.
+// Node.js servers have no such selection. On a broker where they are possible (Capabilities.OnlyCrossroom is not set,
+// as on Redis), and in dialect V5, each operation first lists the sockets in each of the rooms, and then selects by
+// their ids. It waits for the lists, RequestsTimeout at most. A socket that enters or leaves a room meanwhile may be
+// included or not. If a server does not respond, nothing is done, and the error wraps ErrUnresolved; FetchSockets and
+// Clients return what they know, with a *backplane.PartialError. A message with more ids than the broker carries is a
+// *broker.PayloadError. An Emitter's operations return an error that wraps errors.ErrUnsupported.
 func (o Operator) InAll(rooms ...string) Operator {
 	o.target = o.target.InAll(rooms...)
 	return o
@@ -105,11 +106,12 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // number that a float64 cannot hold is null for clients. Strings must be valid UTF-8, and values at most 500 levels
 // deep. Arguments are encoded before Emit returns and not kept.
 //
-// Servers older than 6.1 (see "Older servers" in the package documentation) cannot exclude rooms. If some are
-// connected, and Except has names that are not ids of this server's sockets, Emit first asks which of their sockets
-// are in these rooms. It then waits, for RequestsTimeout at most: do not call it in a Deliver method in that case. A
-// socket that enters such a room meanwhile may get the event. If a server does not respond, the error wraps ErrUnresolved,
-// and no socket gets the event, local or not.
+// Emit waits while the broker's queue is full, and for the methods of local sockets. With InAll, with Except, and with
+// binary data in dialect V5 it may query the broker or other servers first: see section "Waits" of the package
+// documentation. Servers older than 6.1 cannot exclude rooms. If some are connected, and Except has names that are not
+// ids of this server's sockets, Emit first lists their sockets in these rooms. A socket that enters such a room
+// meanwhile may get the event. If a server does not respond, the error wraps ErrUnresolved, and no socket gets the
+// event, local or not.
 //
 // Where Node.js servers are possible, a few keys, and more than Options.MaxAttachments binary values, are refused with
 // a *HarmError: see "What never happens to Node.js servers" in the package documentation.
@@ -118,7 +120,7 @@ func (o Operator) Timeout(d time.Duration) Operator {
 // events that Socket.IO reserves), *broker.PayloadError, backplane.ErrClosed, an ended context's error. These come
 // after local sockets got the event: the broker's error (broker.ErrClosed if it was closed before the server) or,
 // while its queue was full, the context's. With several links each of them may fail on its own (*LinkError), and Emit
-// waits for all. An Emitter's Emit reaches no sockets by itself: nil means accepted by the broker (Emitter.Flush).
+// waits for all; the others have sent the event. An Emitter has no local sockets.
 func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	if o.emitter != nil {
 		return o.emitter.emit(ctx, &o.target, event, args)

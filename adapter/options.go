@@ -28,11 +28,11 @@ type Options struct {
 	// its clients, unless the context ends earlier. Zero or negative means DefaultRequestsTimeout.
 	RequestsTimeout time.Duration
 
-	// OnError gets each error that no call returns: unreadable messages, outages, lost messages, panics in callbacks,
-	// a mixed fleet. Calls come one at a time on one goroutine. The first four errors of a cause come at once, and
-	// those that follow as one in a second, with their number. Errors that do not fit into the queue are dropped and
-	// counted in Stats.Unreported. Close waits for a running call and for the queue until its context ends: to close
-	// the server in OnError, do it on another goroutine.
+	// OnError gets each error that no call returns: section "Errors" of the package documentation lists them. Calls
+	// come one at a time on one goroutine. The first four errors of a cause come at once, and those that follow as one
+	// in a second, with their number. Errors beyond 256 waiting ones are dropped and counted in Stats.Unreported. Close
+	// waits for a running call and for the queue until its context ends: to close the server in OnError, do it on
+	// another goroutine.
 	OnError func(error)
 
 	// Logger logs the errors that OnError gets: a panic of a callback at level error with its stack, others as
@@ -62,8 +62,9 @@ type Options struct {
 
 	// OnBroadcast, if not nil, is called for each broadcast of another server, also if it selects no local socket, in
 	// order and before sockets get it. If it returns false, they do not get it. It is for servers that store messages,
-	// for example for clients that reconnect. It must not block. rooms and except are valid during the call; the
-	// packet may be kept. With it the server reads every broadcast, also for rooms without local sockets.
+	// for example for clients that reconnect. It must not block: it runs on the goroutine that handles all messages of
+	// the namespace, without a limit of time. rooms and except are valid during the call; the packet may be kept. With
+	// it the server reads every broadcast, also for rooms without local sockets.
 	OnBroadcast func(p *Packet, rooms, except []string) bool
 
 	// Refuse, if not nil, returns the operations of other servers that a namespace does not carry out. It is called once

@@ -82,9 +82,10 @@ func (p *Packet) Args() []any { return p.values().args }
 // packet has no form for clients.
 func (p *Packet) Err() error { return p.values().err }
 
-// Bind stores the arguments in what dst point to, in order. A nil skips one, and arguments beyond dst are ignored.
-// Simple types are stored directly, others like encoding/json: structs by their json tags, []byte from binary,
-// time.Time from a date. It returns an *ArgumentError.
+// Bind stores the arguments in the variables to which dst points, in order. A nil skips one, and arguments beyond dst
+// are ignored. Simple types are stored directly, others like encoding/json: structs by their json tags, []byte from
+// binary, time.Time from a date. The caller owns what Bind stores, except in a *any, which shares the packet's value.
+// It returns an *ArgumentError.
 func (p *Packet) Bind(dst ...any) error {
 	v := p.values()
 	if v.err != nil {

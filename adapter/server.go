@@ -132,12 +132,13 @@ func (s *Server) Prefix() string { return s.Broker().Capabilities().Prefix }
 // RequestsTimeout returns how long a request to the fleet waits for responses.
 func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout }
 
-// Of returns a namespace. It is live: later messages of other nodes arrive. The first call opens it and may wait for
-// the broker; later calls return the same value, until it is closed. Like in Socket.IO, "chat" is "/chat", and "" is
-// "/". In dialect v5 it also finds out whether newer servers are connected, which takes a RequestsTimeout if they are.
-// On a broker that cannot count, the first call also waits until this server and the others know each other, for at
-// most 250 ms, or a quarter of RequestsTimeout if that is shorter. The first server of a fleet waits for this whole
-// time.
+// Of returns a namespace. It is live: later messages of other nodes arrive, until a reported interruption. The first
+// call opens it and may wait for the broker; later calls return the same value, until it is closed. Like in Socket.IO,
+// "chat" is "/chat", and "" is "/". In dialect v5 it also finds out whether newer servers are connected, which takes a
+// RequestsTimeout if they are. In dialect v6 it probes the versions of servers without a response channel of their own,
+// for at most half of RequestsTimeout. On a broker that cannot count, the first call also waits until this server and
+// the others know each other, for at most 250 ms, or a quarter of RequestsTimeout if that is shorter. The first server
+// of a fleet waits for this whole time.
 //
 // It returns a *broker.NameError or *backplane.NameError for an unusable name, such as one with a comma,
 // backplane.ErrClosed, and the broker's or the context's error. After the last two the next call tries again.
@@ -258,10 +259,10 @@ func (s *Server) Stats() Stats {
 }
 
 // Close sends a goodbye to the other nodes, closes all namespaces and waits for running calls and callbacks, until ctx
-// ends. Section "Callbacks" of package backplane says how long that takes. When ctx ends, Close returns the context's
-// error, and a callback that never returns stays behind. It neither disconnects sockets nor closes brokers: disconnect
-// the sockets first, and close the brokers of all links afterwards. It is idempotent. After Close every operation that
-// needs the fleet returns backplane.ErrClosed; methods about local state still work.
+// ends. Section "The end" of package backplane says how long that takes. The context's error is its only one. It neither
+// disconnects sockets nor closes brokers: disconnect the sockets first, and close the brokers of all links afterwards.
+// It is idempotent; a second call waits for the first. After Close every operation that needs the fleet returns
+// backplane.ErrClosed; methods about local state still work.
 //
 // Close waits for callbacks of all kinds, including OnError. A callback that calls it waits for itself, until ctx
 // ends: call it on another goroutine there.

@@ -20,7 +20,7 @@ type ServerEvent struct {
 	// From is the sending server's uid, or "emitter" for an emitter; empty if unknown.
 	From string
 	// Args are the arguments as encoding/json decodes them: nil, bool, float64, string, []any and map[string]any. All
-	// handlers share them: read-only. BindArgs converts them.
+	// handlers share them: read-only. They may be kept. BindArgs converts them.
 	Args []any
 
 	reply func([]byte)
@@ -55,9 +55,9 @@ type listener struct {
 
 // OnServerSideEmit calls handler for each event of that name that another server sends with serverSideEmit. Several
 // handlers of one event are called in turn, on a goroutine of their own, several events at a time. ctx ends after
-// Options.RequestsTimeout. A waiting sender gets the first Ack. If the event has no handler on this server, the sender
-// gets an empty response at once. (A Node.js server would not respond, and the sender's call would time out.) A
-// handler that never acknowledges makes the sender wait.
+// Options.RequestsTimeout. handler may block, and make requests. A waiting sender gets the first Ack. If the event has
+// no handler on this server, the sender gets an empty response at once. (A Node.js server would not respond, and the
+// sender's call would time out.) A handler that never acknowledges makes the sender wait.
 //
 // stop removes the handler; a running call continues. OnServerSideEmit returns a *backplane.NameError for a reserved
 // name and for a nil handler.
@@ -104,8 +104,9 @@ func (ns *Namespace) listen(event heardEvent, handler func(ctx context.Context, 
 
 // ServerSideEmit sends an event to all other servers of the namespace. nil means accepted by the broker; the call waits
 // only while the broker's queue is full. Arguments are encoded like those of Emit, but travel as JSON: binary as
-// {"type":"Buffer","data":[…]}, which BindArgs understands. Errors are those of Emit except ErrUnresolved. Dialect v5 does not
-// have this operation: the error wraps errors.ErrUnsupported. With several links the event goes to those that have it.
+// {"type":"Buffer","data":[…]}, which BindArgs understands. Errors are those of Emit except ErrUnresolved. Dialect v5 does
+// not have this operation: the error wraps errors.ErrUnsupported. With several links the event goes to those that have
+// it.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	payload, err := ns.serverEvent("ServerSideEmit", event, args)
 	if err != nil {
@@ -116,9 +117,8 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 
 // ServerSideEmitWithAck sends an event to all other servers of the namespace and returns their responses: a Reply
 // without Data for one without a value, or of a Go node without a handler. Node.js servers without a handler do not
-// respond: the call waits for them until RequestsTimeout, and they are missing in the *backplane.PartialError. A
-// *MixedFleetError means that the event would harm a connected server and was not sent. Other errors are those of
-// ServerSideEmit.
+// respond: the call waits for them until RequestsTimeout, and they are missing in the *backplane.PartialError. The call
+// does not wait for servers older than 7.1, which are Unconfirmed. Other errors are those of ServerSideEmit.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (*Replies, error) {
 	payload, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
 	if err != nil {

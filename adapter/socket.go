@@ -12,17 +12,16 @@ import (
 )
 
 // Socket is one client's connection to a namespace on this server. Your realtime server implements it. The server's
-// goroutines, and those that emit, call its methods, also at the same time. They must not block: see Deliver. Requests
-// to the fleet (FetchSockets, Join of another node's socket and others like them) wait for responses, so make them on
-// a goroutine of their own; the same holds for Close. A method that panics is reported to Options.OnError, and the
-// next socket is called. If a method was called for another server's message and does not return within
-// Options.StallTimeout, it is reported too, and the server continues without the socket until the method returns. An
-// Emit, EmitWithAck or disconnect of this server calls local sockets itself: a method that blocks, blocks that call.
+// goroutines, and those that emit, call its methods, also at the same time. They must not block: see Deliver, and
+// section "Callbacks and ownership" of the package documentation. A method that panics is reported to Options.OnError,
+// and the next socket is called. If a method was called for another server's message and does not return within
+// Options.StallTimeout, it is reported too, and the server continues without the socket until the method returns.
 //
 // A socket may also be an AckSocket, a RoomSocket and a Describer; Namespace.Add finds out.
 type Socket interface {
-	// ID is unique among the sockets of the namespace in the whole fleet, and never changes. The socket is always in
-	// the room of that name. Socket.IO makes ids of 20 random characters; any valid UTF-8 of up to 4096 bytes works.
+	// ID is unique among the sockets of the namespace in the whole fleet, and never changes. Add puts the socket into
+	// the room of that name; only Leave with that name takes it out. Socket.IO makes ids of 20 random characters; any
+	// valid UTF-8 of up to 4096 bytes works.
 	ID() string
 	// Deliver receives one packet. It is shared with other sockets: read-only, but it may be kept. To write it to a
 	// network connection, push it into an outgoing.Queue, which never blocks and disconnects a client that is too
@@ -30,8 +29,9 @@ type Socket interface {
 	//
 	//	queue.Push(p.Frames(), size, p.Volatile()) // size of Engine and Attachments, in bytes
 	Deliver(p *Packet)
-	// Disconnect makes the socket leave its namespace; with connection, it closes the whole connection. Call
-	// Namespace.Remove when that is done. It may be called more than once.
+	// Disconnect makes the socket leave its namespace; with connection, it closes the whole connection. The server does
+	// not remove the socket: call Namespace.Remove when it has left, also when the client closed the connection by
+	// itself. Disconnect may be called more than once.
 	Disconnect(connection bool)
 }
 
@@ -46,8 +46,8 @@ type AckSocket interface {
 }
 
 // RoomSocket is a Socket whose server keeps its rooms too. The calls follow the change in the Namespace, in the order
-// of changes and in their place among the broadcasts of other servers. rooms is read-only, and may include rooms that
-// change nothing.
+// of changes and in their place among the broadcasts of other servers. rooms is valid during the call, and may include
+// rooms that change nothing.
 type RoomSocket interface {
 	Socket
 	// Joined is called after another server, or an Operator's SocketsJoin of this one, has put the socket into rooms;
