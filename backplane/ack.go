@@ -19,13 +19,13 @@ type Acks struct {
 }
 
 // BroadcastAck sends payload like Broadcast and collects the acknowledgements of members that can give them. It
-// returns when all have arrived, or when timeout has elapsed (zero means RequestsTimeout). Then the *PartialError
-// wraps context.DeadlineExceeded, also if every node responded but not every member. It never takes longer than the
-// context.
+// returns when all have arrived, when timeout has elapsed, or when the context ends. timeout may be longer than
+// RequestsTimeout, which is its value if it is zero or negative. If the time ends first, the *PartialError wraps
+// context.DeadlineExceeded, also if every node responded but not every member.
 //
-// Local members get the message first, whatever the state of the broker. The codec may refuse the request only when it
-// knows the peers, for example because the request would harm a foreign peer. Such a refusal is a *PartialError too:
-// it wraps the refusal, and no other node got the message. Any other error means that no member got it.
+// Local members get the message first, whatever the state of the broker. In package adapter the request may then be
+// refused because it would harm a foreign peer. Such a refusal is a *PartialError too: it wraps the refusal, and no
+// other node got the message. Any other error means that no member got it.
 func (ns *Namespace) BroadcastAck(ctx context.Context, payload []byte, t Target, timeout time.Duration) (*Acks, error) {
 	return ns.broadcastAck(ctx, payload, &t.sel, timeout, AckFuncs{})
 }

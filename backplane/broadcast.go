@@ -34,13 +34,14 @@ func (o *outgoing) release() {
 }
 
 // Broadcast sends payload to the members that t selects, on every node. Local members get it first, on the calling
-// goroutine, whatever the state of the broker. Then the message goes to the broker's queue; Broadcast waits only while
-// that queue is full. Members get a copy of payload: the caller owns it again when Broadcast returns.
+// goroutine, whatever the state of the broker. Then the message goes to the broker's queue. Broadcast waits for the
+// methods of local members, and while that queue is full. Members get a copy of payload: the caller owns it again when
+// Broadcast returns.
 //
 // nil means accepted, not delivered. An error means that other nodes did not get the message. ErrClosed, a *NameError,
-// a *broker.PayloadError, and the error of a context that had ended before the call come before any member gets the
-// message. The broker's error, and that of a context that ended while the broker's queue was full, come after local
-// members got it.
+// a *broker.PayloadError, an error that wraps errors.ErrUnsupported, and the error of a context that had ended before
+// the call come before any member gets the message. The broker's error, and that of a context that ended while the
+// broker's queue was full, are returned as they are, and come after local members got the message.
 func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) error {
 	return ns.broadcast(ctx, payload, &t.sel)
 }

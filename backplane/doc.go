@@ -14,23 +14,64 @@
 //	err = node.Close(ctx)                               // first the node
 //	err = b.Close(ctx)                                  // then its broker
 //
-// Packages broker/memory, broker/redis, broker/nats and broker/dial make brokers. The package has no connections to
-// clients and knows no client protocol: bring a WebSocket or SSE server. It stores no messages. Package adapter adds
-// Socket.IO's packets, operators and wire. A process without members sends with an [Emitter].
+// The simplest program with members calls [New], Node.Namespace and Namespace.Add, then Broadcast, and at the end
+// Node.Close. A process without members needs only an [Emitter]: NewEmitter, Broadcast, Flush.
 //
-// # Delivery
+// Packages broker/memory, broker/redis, broker/nats and broker/dial make brokers. The package accepts no connections
+// and knows no client protocol: bring a WebSocket or SSE server, or use package hub. It stores no messages. Package
+// adapter is the same for Socket.IO clients.
 //
-// Broadcast delivers to the local members first, on the calling goroutine, and then passes the message to the broker.
-// Each member gets it at most once. Messages of one goroutine to the same selection of rooms arrive in order. Its
-// messages to different selections are in order only if the broker promises that (Capabilities.OrderAcrossChannels).
-// Messages of two nodes have no common order.
+// # Words
 //
-// While the broker's servers are down, the broker keeps messages in its queue, within the limits in its documentation.
-// Broadcast waits only while that queue is full. Requests return by their deadline, with a *[PartialError].
-// Node.Namespace waits for the servers until its context ends. The node reports lost messages to Options.OnError. When
-// the servers return, the broker restores the subscriptions and sends the queued messages. Messages that other nodes
-// sent meanwhile may be missed: receivers report that as an *[InterruptedError], and observers (package observe) see it
-// in its place in the order. Nothing is sent again.
+//	node           one Node, or one Server of package adapter; peers are the other nodes
+//	member         what a node delivers to, usually the connection of a client
+//	fleet          all nodes, Go and Node.js, that share a broker's system and a prefix
+//	known peer     a Crossroom node that has announced itself to this node
+//	foreign peer   a server that does not announce itself, such as a Node.js server; only package adapter has them
+//	goodbye        the announcement of a node that closes
+//	counting       the broker can return how many nodes are subscribed (Redis and memory can, NATS cannot)
+//
+// # Waits
+//
+// Only methods with a context wait. What they wait for ends with their context, except a local member's method:
+//
+//	Node.Namespace               the broker, until its servers respond; other nodes' introductions, at most 250 ms
+//	Add, Join, JoinAll           in dynamic mode the broker, if a room is new here (section "Subscriptions")
+//	Broadcast, Event, Emitter    room in the broker's queue
+//	requests to the fleet        other nodes, at most RequestsTimeout (section "Requests")
+//	Peers                        the broker, at most RequestsTimeout
+//	AwaitPeers, Ready, Flush     what their names say
+//	Drain                        the removal of all members, and what Close waits for
+//	Close                        see "The end"
+//
+// Broadcast, BroadcastAck, JoinAll, LeaveAll, Disconnect and DisconnectAll call the methods of local members on the
+// goroutine of their caller. A method that blocks, blocks that caller, also after its context has ended.
+//
+// # Order and delivery
+//
+// Broadcast delivers to the local members, and then passes the message to the broker. nil means that the broker has
+// accepted it. Each member gets a message at most once, and nothing is sent again. A lost message is reported to
+// Options.OnError.
+//
+// Messages that a node sends one after the other arrive everywhere in that order, if all of them go to the same single
+// room, or if none of them goes to a single room. (All().InAll(rooms...) goes to the first of its rooms.) All other
+// pairs, also of a broadcast and a request such as JoinAll or DisconnectAll, keep their order if the broker's
+// Capabilities say OrderAcrossChannels, as all of ours do except Redis Cluster. Nodes carry out requests about members
+// in their place among the broadcasts, but each Request and Event on a goroutine of its own, in no order. Messages of
+// two nodes, and those of two goroutines of one node, have no common order: two members may get them in different
+// orders.
+//
+// # Outages
+//
+// While the broker's servers are down, local members still get broadcasts. The broker keeps messages in its queue,
+// within the limits in its documentation, and Broadcast waits only while that queue is full. Requests return by their
+// deadline with a *[PartialError], and have the local part of the result. A request that the broker has queued is
+// carried out after the outage, although its caller has the error already. Node.Namespace waits for the servers.
+//
+// When the servers return, the broker restores the subscriptions and sends its queue. Messages that other nodes sent
+// meanwhile may be missed. OnError gets an *[InterruptedError] when an interruption begins. Observers (package observe)
+// see both ends, in their place among the messages. Node.Ready waits for the end. Then read anew, from your own store,
+// what must be complete.
 //
 // # Subscriptions
 //
@@ -38,25 +79,25 @@
 // the mode of a namespace, or leaves it to the node, which is the default.
 //
 //	                               static                    dynamic
-//	subscriptions                  one                       one for each room with members here, also
-//	                                                         for the ids of members, and two more
-//	receives broadcasts to         every room                rooms with members here, several rooms, all
-//	Join, JoinAll, Add             do no I/O                 wait for the broker if a room is new here
+//	subscriptions                  one                       one for each room with members here, one for each
+//	                                                         member's id, and two more
+//	receives broadcasts to         every room                rooms with members here; those to all members, or
+//	                                                         to several rooms
+//	Join, JoinAll, Add here        do not wait               wait for the broker if a room is new here
 //	memory for a room              none                      about 0.5 KiB here with Redis, 0.9 KiB with
 //	                                                         NATS, and what the server needs
 //	a room without members         costs nothing             stays subscribed for 2 s
 //
-// In dynamic mode, what is sent to a room after Join, JoinAll or Add has returned reaches the
-// member, also if it is the first one in that room here. Calls that come together share one
-// round trip. A call whose room cannot be subscribed to returns an *[OpError] with the
-// broker's or the context's error, and changes nothing. While the broker is interrupted, the
-// calls do not wait: the rooms are subscribed to after the outage, and Resumed of observers
-// comes after that. If the broker refuses a room then, the members here leave it, and the
-// refusal is reported.
+// In dynamic mode Join, JoinAll and Add return nil when the room is subscribed to, so messages that are sent afterwards
+// reach the member. RequestsTimeout does not limit this wait: give the call a context that ends. Calls at the same time
+// share one round trip. A call whose room cannot be subscribed to returns an *[OpError] with the broker's or the
+// context's error, and changes nothing. While the broker is interrupted the calls do not wait: they return nil, the
+// rooms are subscribed to after the outage, and Resumed of observers comes after that. If the broker refuses a room
+// then, this node's members leave it, also if it is that of a member's id, and OnError gets an *[OpError]. The room is
+// requested again when a member enters it.
 //
-// A node that puts members of another node into a room, and waits for its response, finds the
-// room subscribed to. An [Emitter] and a Node.js server do not wait. The node misses what they
-// send to the room before the node has subscribed to it.
+// A node that puts another node's member into a room gets the response when the room is subscribed to. An [Emitter] and
+// a Node.js server do not wait: the room's messages before that are missed.
 //
 // An automatic namespace begins static, or dynamic if the node has 64 namespaces already. It
 // compares these numbers, the rates as averages of at least two seconds:
@@ -69,84 +110,90 @@
 // The rules are these:
 //
 //   - It becomes dynamic if U is more than 1 + R/100 + 4 L, and R is at most 50,000.
-//   - It becomes static if N is more than 250 and more than half of the U that made it dynamic,
-//     or if R is more than 75,000. Then it stays static for at least 10 s. This time doubles
-//     with each such change, up to 10 min.
-//   - It stays static for good after a request of a process that put members here into rooms
-//     and waits for no response; and, with a report, after the broker has refused a room's
-//     subscription.
+//   - It becomes static if R is more than 75,000, or if N is more than 250 and also more than
+//     half of the U at which it became dynamic. Then it stays static for at least 10 s. This
+//     time doubles with each such change, up to 10 min.
+//   - It stays static for good when an Emitter or a Node.js server has put members of this node
+//     into rooms; and, with a report to OnError, when the broker has refused a room.
 //   - It is always dynamic on a broker without a subscription to every room
 //     (Capabilities.OnlyExactly), where StaticSubscription is an *[OptionError].
 //   - It is always static with an observer of observe.Unwanted, and in package adapter with
 //     several links or Options.OnBroadcast: these need all broadcasts.
 //
-// A change of the mode loses, repeats and reorders nothing: the new subscriptions are added
-// first, and the old ones removed when all of these are live (broker clause B12). In dynamic
-// mode, messages to different rooms come by different channels. They keep an order if
-// Capabilities.OrderAcrossChannels says so, as in static mode. observe.Snapshot has the mode
-// of each namespace.
+// A change of the mode loses, repeats and reorders nothing (clause B12 of package broker).
+// observe.Snapshot has the mode of each namespace.
 //
 // # Requests
 //
-// The methods that reach the whole fleet have one contract: Members, MembersDetail, RoomsOf, AllRooms, Join, Leave,
-// Disconnect, their forms for selections, Count, Request, EventAck and BroadcastAck. BroadcastAck has a timeout of its
-// own in place of RequestsTimeout. Peers queries the broker and no node. It returns by the same deadline, and describes
-// its own errors.
+// Requests to the fleet have one contract. They are Members, MembersDetail, RoomsOf, AllRooms, Count, Join, Leave,
+// Disconnect, JoinAll, LeaveAll, DisconnectAll, Request, EventAck and BroadcastAck.
 //
-//   - They wait for other nodes, and return by the deadline: Options.RequestsTimeout or that of the context, whichever is
-//     first.
-//   - If nodes are missing, the value holds the responses of the other nodes, and the error is a *[PartialError] that
-//     names the missing nodes. A missing node may have carried out the request. Use the value, or repeat the request:
-//     all except Request, EventAck and BroadcastAck have the same effect when they are repeated.
-//   - Any other error means that the request was not sent and nothing was done: the context's error, [ErrClosed], a
-//     *[NameError], a *broker.PayloadError, or an error that wraps errors.ErrUnsupported if the protocol cannot express
-//     the operation. In a namespace of package adapter it may also be the refusal of a request that would harm a
-//     Node.js server. ErrClosed is final. Of the others only those of the context and the broker can succeed when
-//     repeated.
-//   - An operation on a selection is carried out on this node first, whatever the state of the broker. If the request is
-//     then refused, the error is a *PartialError that wraps the refusal, and no other node got the request.
+//   - They return when every node has responded, and at the latest when Options.RequestsTimeout has elapsed or the
+//     context ends. BroadcastAck has a timeout of its own in place of RequestsTimeout.
+//   - A *[PartialError] means that nodes are missing: it names them, with a reason for each. The value holds the
+//     responses of the others. PartialError.Err says why the wait ended, such as the deadline, the context, an error of
+//     the broker, or ErrClosed. A missing node may have carried out the request, or may still do so. Use the value, or
+//     repeat the request: all except Request, EventAck and BroadcastAck have the same effect when they are repeated.
+//   - Any other error means that no other node got the request. Section "Errors" lists them.
+//   - An operation on a selection, such as JoinAll, is carried out on this node first, whatever the state of the broker.
+//     If the request to the others is refused after that, the error is a *PartialError that wraps the refusal.
+//   - An operation on one member is acknowledged: nil means that the node with the member carried it out. Its errors are
+//     in an *[OpError]. [ErrNoSuchMember] comes as soon as every node has responded that it does not have the member.
+//     A member of another node takes one request for each room: after an error it may be in some of the rooms.
 //
-// A request goes to every node that is subscribed at that moment. Nodes announce themselves to each other, so a result
-// can name the nodes that responded and those that are missing: see [Coverage]. Peers that announce themselves are
-// known peers. Foreign peers do not announce themselves: Node.js servers, and other programs on the request channel.
-//
-// Operations on one member are acknowledged: nil means that the node with the member carried out the operation. They
-// wrap a *[PartialError], and the errors of the broker, in an *[OpError]: use errors.Is and errors.As.
-// [ErrNoSuchMember] is returned as soon as every node has responded that it does not have the member.
+// A request goes to every node that is subscribed at that moment, and each gets it at most once. A result names the
+// known peers that responded and those that are missing, and counts the foreign peers: see [Coverage].
 //
 // # How long a request waits
 //
-//	the node                                        the request waits for it
-//	responds or is live                             until the deadline
-//	missed a deadline                               until 9/10 of RequestsTimeout have elapsed without a sign of life
-//	did that, and is still unresponsive             not at all: ErrPeerUnresponsive
-//	left, expired, or is no longer counted          not at all: ErrPeerLost
-//	is a foreign peer of a kind that timed out      250 ms: ErrPeerUnresponsive
+//	state of the node                              the request waits for it
+//	live                                           until the deadline
+//	missed a deadline                              until 9/10 of RequestsTimeout have elapsed without a sign of life
+//	missed a deadline, and that time has elapsed   not at all: ErrPeerUnresponsive
+//	left, expired, or is no longer counted         not at all: ErrPeerLost
+//	a foreign peer of a kind that timed out        250 ms: ErrPeerUnresponsive
 //
 // A node that missed a deadline is asked for a sign of life. Any message from it makes it live again. An unresponsive
 // node still gets requests. So a node that crashes without goodbye costs all requests together at most one
 // RequestsTimeout. Foreign peers are known only by their number. If some of them missed a deadline, later requests of
-// the same kind wait 250 ms for that many responses, until the number of foreign peers changes or the missing
+// the same kind wait only 250 ms for as many of them, until the number of foreign peers changes or the missing
 // responses come.
 //
-// On a broker that counts subscribers, the next request notices a crash. A request that already waits notices it when a
-// quarter of its time has elapsed. On any broker a crash is noticed at most Options.PeerTimeout and half a Heartbeat
-// after the node's last sign of life. Requests that wait for the node end at that moment. A node that crashed without
-// goodbye is missing with [ErrPeerLost] until PeerTimeout has elapsed, and then forgotten. If the broker still counts
-// it, as it does a frozen process, it is missing for as long as the broker counts it.
+// On a broker that counts, the next request notices a crash, and a waiting request notices it at the end of each quarter
+// of its time. On any broker a crash is noticed at most Options.PeerTimeout and half a Heartbeat after the node's last
+// sign of life, and requests that wait for the node end at that moment. The node is missing with [ErrPeerLost] until
+// PeerTimeout has elapsed, and then forgotten. A node that the broker still counts, such as a frozen process, stays
+// missing until the broker does not count it any more. A node that returns announces itself again.
 //
 // Where the broker cannot count, a node that has just started, or whose link was just restored, waits until the others
 // have introduced themselves: at most 250 ms. Node.Namespace waits in this way, and so do requests. A known peer that
-// has not introduced itself after that time is missing with [ErrNotIntroduced]. The same error reports a result that
-// may lack unknown nodes. A node that received no message of another node assumes that it is alone.
+// has not introduced itself after that time is missing with [ErrNotIntroduced]. The same error, without such a peer,
+// reports a result that may lack unknown nodes. A node that received no message of another node assumes that it is
+// alone.
 //
 // Each 250 ms of this section is a quarter of RequestsTimeout if that is shorter.
 //
 // # Callbacks
 //
-// Members' methods and the other callbacks run on the node's goroutines, or on that of a caller (below), and must not
-// block. Functions of OnRequest and OnEvent may block. A member that writes to a network connection uses a queue of
-// package outgoing, which never blocks, and which ends if the client is too slow:
+//	callback                                      goroutine                               it may block
+//	Deliver, DeliverAck, Disconnect, Joined,      the namespace's worker; for calls of    no
+//	  Left, Prepare                               this node, the caller's
+//	OnOperation, IsID                             the worker; IsID also that of the       no, and it must not call
+//	                                              caller of Join or JoinAll               the namespace
+//	Describe                                      some of their own                       no
+//	observers                                     mostly that of the observed operation   no
+//	OnRequest, OnEvent                            one for each call, at most 256 in a     until its context ends; more
+//	                                              namespace at a time                     calls wait
+//	functions of BroadcastAckFunc                 the caller's                            yes, within the timeout
+//	hand of Drain                                 the caller's                            no: the next calls wait
+//	OnError, Logger                               one for both                            yes: later reports wait
+//
+// A callback that may not block may call methods without a context. It may also call Broadcast and Event, which wait
+// while the broker's queue is full: give them a context that ends soon. It calls all other methods on another goroutine,
+// because responses wait behind the callback. No callback may call Close or Drain, which wait for it.
+//
+// A member that writes to a network connection uses a queue of package outgoing, which never blocks, and which ends if
+// the client is too slow:
 //
 //	c.queue = outgoing.New(c.write, c.disconnected, nil) // write gets batches of payloads
 //
@@ -154,37 +201,79 @@
 //		c.queue.Push(m.Payload, len(m.Payload), m.Volatile)
 //	}
 //
-// A callback may call Broadcast, Event, Remove, and the methods that do no I/O. It must not call a request to the
-// fleet, because its response waits behind the callback, and not Close, which waits for the callback: call these on
-// another goroutine. Functions of OnRequest and OnEvent may call requests.
-//
-// Messages and payloads that a callback gets are shared and read-only; it may keep them. Slices and maps that a method
-// returns belong to the caller, but the bytes of Reply.Payload, MemberInfo.Data and Acks.Values are read-only. Slices
-// that are passed to a method are not kept.
-//
 // If a callback blocks or panics:
 //
-//   - A panic is reported as *[PanicError]; the next member is called.
-//   - One worker goroutine delivers the messages of other nodes. If a member's method does not return to it for
-//     Options.StallTimeout, the member is reported in an *[OpError] with [ErrStalled], and a new worker continues with the next member. The
-//     stalled member gets no message, from any node, until its call returns. The missed messages are counted.
-//   - After each stalled member the limit for the next ones is a quarter of the last limit, down to 1/256 of
-//     StallTimeout, but at least 1 ms. When no member has stalled for a StallTimeout, the limit is StallTimeout again.
+//   - A panic is reported as *[PanicError], and the node continues with the next call. A panic of Prepare drops the
+//     message for the local members. One of OnOperation or IsID refuses the operation. One of OnRequest or OnEvent is an
+//     error in the requester's Reply. One of a function of BroadcastAckFunc is not reported: it panics in its caller.
+//   - One worker goroutine of a namespace delivers the messages of other nodes. If a member's method does not return to
+//     it for Options.StallTimeout, the member is reported in an *[OpError] with [ErrStalled], and a new worker
+//     continues with the next member. The stalled member gets no message, from any node, until its call returns. The
+//     missed messages are counted.
+//   - After each stalled member the limit for the next ones is a quarter of the last limit, but at least 1/256 of
+//     StallTimeout and 1 ms. When no member has stalled for a StallTimeout, the limit is StallTimeout again.
 //     So 40 blocked members delay a node for about one and a half StallTimeouts.
-//   - Broadcast, BroadcastAck, JoinAll, LeaveAll, Disconnect and DisconnectAll call local members on the goroutine of
-//     their caller. BroadcastAckFunc calls its functions there. A member that blocks, blocks that caller, and the other
-//     callers that reach it. It delays no message of another node.
-//   - MembersDetail calls Describe on goroutines of its own. A call that does not return in StallTimeout is reported as
-//     [ErrStalled], too. Its member is listed without data, and Describe is not called again before it has returned.
-//   - Each OnRequest and OnEvent call has a goroutine of its own, at most 256 in a namespace. See "Limits" for the others.
-//   - OnError and the logger have one goroutine, which does nothing else.
-//   - Prepare and observers must not block. Their panics are reported. A panic of Prepare drops the message for the local
-//     members; a panic of an observer changes nothing.
+//   - A member's method that blocks its caller on this node delays no message of another node.
+//   - A Describe that does not return in StallTimeout is reported with [ErrStalled], too. Its member is listed without
+//     data, and Describe is not called again before it has returned.
+//   - OnOperation, IsID, Prepare and observers have no such limit: a call that blocks stops the namespace's worker.
 //
-// Close waits for callbacks until its context ends. A callback that never returns stays behind. Without blocked
-// callbacks Close takes some round trips to the broker. If foreign peers are connected it takes 200 ms more, and
-// another 200 ms if they send requests meanwhile. A broker that does not respond can use all of the context's time:
-// give it a deadline.
+// # Ownership
+//
+// Slices and maps that are passed to a call are not kept: the caller may change them when it has returned. A Target
+// copies the names of rooms; it keeps the map of Header, and the pointer of CountLocal. What a callback gets is shared
+// and read-only. It may be kept, except the rooms of Joined and Left, and an [Operation] with its slices. What Describe
+// and OnRequest return must not be changed afterwards. Slices and maps that a method returns belong to the caller, but
+// the bytes of Reply.Payload, MemberInfo.Data and Acks.Values are read-only.
+//
+// # Errors
+//
+// Use errors.Is and errors.As: errors are often in an *[OpError], which has the operation and the names. The context's
+// error is returned as it is if the context had ended before the call.
+//
+//	*OptionError            New, NewEmitter, NewKeyring,     correct the option
+//	                        Namespace, Drain
+//	*NameError,             calls with a name                use another name
+//	  *broker.NameError
+//	*broker.PayloadError    Broadcast, Event, requests,      send less, or raise the limit of the broker
+//	                        Namespace, Emitter
+//	ErrClosed               calls of a closed node or        make no more calls
+//	                        namespace
+//	ErrNamespaceExists      Namespace                        use that namespace, or close it first
+//	ErrMemberExists         Add                              remove the other member first, or use another id
+//	ErrNoSuchMember         Join, Leave, Disconnect,         none: no node has the member
+//	                        RoomsOf
+//	*PartialError           requests                         use the value, or repeat the request
+//	errors.ErrUnsupported   requests, Emitter                use another call: the protocol has no such operation
+//	the broker's error      Namespace, Broadcast, Event,     call again; the broker's documentation lists its errors.
+//	                        Emitter; in dynamic mode Add,    Others than local members did not get the message.
+//	                        Join, JoinAll
+//	the context's error     every call with a context        call again with more time
+//
+// In a namespace of package adapter, requests may also be refused because they would harm a Node.js server.
+//
+// OnError gets the errors that no call returns. The sentinels are in an *OpError:
+//
+//	*InterruptedError                  messages may have been missed: see "Outages"
+//	*broker.LossError                  messages of this node were lost: send again what must arrive
+//	*PanicError, ErrStalled            correct the callback
+//	*MessageError                      find the program that publishes on these channels, or the key that differs
+//	ErrOverflow, ErrTooLarge           none if rare; else the fleet has more nodes or namespaces than the limits
+//	ErrDuplicateID                     give each node an id of its own
+//	ErrRefused                         none: Refuse or OnOperation refused an operation
+//	ErrBusy                            this node has more requests than it can carry out: send fewer, or add nodes
+//	other *OpErrors                    a response or an announcement was not sent, or a room not subscribed to: Err has
+//	                                   the cause
+//
+// # The end
+//
+// Close disconnects no members: do that first, or call Drain, which hands them over and then closes the node. Close the
+// node, and then its broker, with time left in the context. Closing a namespace before is not necessary.
+//
+// Close sends the goodbye and waits for callbacks. It takes some round trips to the broker. If foreign peers are
+// connected it takes 200 ms more, and another 200 ms if they send requests meanwhile. A broker that does not respond, or
+// a callback that does not return, can use all of the context's time: give it a deadline. Also with an ended context the
+// goodbye is put into the broker's queue. The goroutine of a callback that never returns remains.
 //
 // # Limits
 //
@@ -197,16 +286,17 @@
 // members and rooms, as many calls of OnRequest and OnEvent, and as many responses, but no more than 64 MiB of each. A
 // request counts with 512 bytes besides its own. The node refuses further requests with [ErrBusy], which it reports and
 // the requesters get. It also refuses a call that has waited for three quarters of RequestsTimeout behind callbacks
-// that do not return, and a query that has waited as long behind others. In namespaces of package adapter, queries wait
-// for at least 3.75 s, because Node.js servers do. Equal queries that wait share the work, and one that comes again
-// while it waits gets one response.
+// that do not return, and a query that has waited as long behind other queries. In namespaces of package adapter,
+// queries wait for at least 3.75 s, because Node.js servers do. Equal queries that wait share the work, and one that
+// comes again while it waits gets one response.
 //
-// A node makes four responses to queries at a time, and one large response: with more than 256 members with details, or
-// with more than 4,096 names. Together they take about 100 MiB at most. A list for a Crossroom node is made and sent in
-// messages of about 256 KiB, as long as the requester waits: until RequestsTimeout has elapsed, or it leaves. A large
-// response for which the broker counts no listener is not made. Other servers accept a list in one message only. If the
-// list is larger than the broker allows, or than 24 MiB, the data of members is omitted, and then members; that is
-// reported as an *[OpError]. The data of one member is limited to [MaxDescription] bytes.
+// A node makes at most four responses to queries at a time. Only one of them may be large: with more than 256 members
+// with details, or with more than 4,096 names. All four together take about 100 MiB at most. A list for a Crossroom
+// node is made and sent in messages of about 256 KiB, as long as the requester waits: until RequestsTimeout has
+// elapsed, or it leaves. A large response for which the broker counts no listener is not made. Other servers accept a
+// list in one message only. If the list is larger than the broker allows, or than 24 MiB, the data of members is
+// omitted, and then members; that is reported as an *[OpError]. The data of one member is limited to [MaxDescription]
+// bytes.
 //
 // The responses to one request are limited to 64 MiB and 4,096 messages from one node, and to 256 MiB from all nodes.
 // The sizes are those in memory: each member counts with 96 bytes besides its own, and each name with 16. A node that
@@ -214,19 +304,19 @@
 //
 // # Signing
 //
-// Without [Options].Keys, a node trusts every process that may publish on its channels. With a [Keyring] of secrets that
-// the processes of the fleet share, nodes and emitters sign everything they publish, and a node takes in what one of its
-// keys has signed: for that channel and that broker's prefix, not older than [MaxMessageAge], and once. Everything else
-// is refused: counted in Stats.Unverified and reported as a *[MessageError] with the reason. It is not decoded and
-// changes nothing.
+// Without [Options].Keys, a node trusts every process that may publish on its channels. With a [Keyring] of secrets
+// that the processes of the fleet share, nodes and emitters sign everything they publish. A node accepts a message that
+// is signed with one of its keys, for that channel and that broker's prefix, is not older than [MaxMessageAge], and has
+// not come before. Every other message is refused: counted in Stats.Unverified and reported as a *[MessageError] with
+// the reason. It is not decoded and changes nothing.
 //
 // All holders of a key trust each other. A signature shows that the fleet sent a message, not which node, and hides
 // nothing. Signing and verifying take about half a microsecond each for a short message, and a message becomes 47 to 82
 // bytes longer; the largest payload of the broker is smaller by that.
 //
 // Keyring.Set exchanges keys while nodes run. Options.UnsignedNodes lets a fleet begin to sign. Foreign peers (Node.js
-// servers) ignore signatures and cannot sign: Options.Unsigned says what a node accepts from them. A message that says it
-// is of a Crossroom node is refused without a signature, whatever Unsigned says. docs/guides/operations.md has the steps.
+// servers) ignore signatures and cannot sign: Options.Unsigned says what a node accepts from them. An unsigned message
+// whose sender claims to be a Crossroom node is refused, whatever Unsigned says. docs/guides/operations.md has the steps.
 //
 // # Operations of other nodes
 //
@@ -253,10 +343,9 @@
 // A node remembers the announcements of 4,096 nodes, 65,536 namespaces of one node and 64 MiB of names. More are
 // refused and reported in an *[OpError] with [ErrTooLarge].
 //
-// Unreadable bytes are counted, reported as *[MessageError] with their channel, and change nothing. A flood of bad messages
-// causes few reports: of errors with one cause the first four come at once, and those that follow as one in a second,
-// with their number in More. Messages on the
-// channel of a room without local members are not read, unless an observer wants them (observe.Unwanted): they count
-// as unwanted, whatever they are. Responses to unknown or finished requests, second responses of one node and unknown
-// operations are counted.
+// Unreadable bytes are counted, reported as *[MessageError] with their channel, and change nothing. A flood of bad
+// messages causes few reports: of errors with one cause the first four come at once, and those that follow as one in a
+// second, with their number in More. Messages on the channel of a room without local members are not read, unless an
+// observer wants them (observe.Unwanted): they count as unwanted, whatever they are. Responses to unknown or finished
+// requests, second responses of one node and unknown operations are counted.
 package backplane

@@ -12,12 +12,13 @@ import (
 // or ctx ends, Drain closes the node, as Close does.
 //
 // hand makes the member's client connect to another node, for example by closing its connection. It must not block:
-// the calls come one at a time. A panic is reported as a *PanicError. Drain waits until the member is removed with
-// Namespace.Remove, which hand may do, or call later. Until Close the node works as before, also for members that are
-// added meanwhile, to which hand is applied too.
+// Drain makes the calls one at a time, on the goroutine of its caller. A panic is reported as a *PanicError. Drain
+// waits until the member is removed with Namespace.Remove, which hand may do, or call later. Until Close the node works
+// as before, also for members that are added meanwhile, to which hand is applied too.
 //
-// Drain returns nil if all members have left and Close succeeded. If ctx ends first, it returns the context's error;
-// members that remain stay registered, as after Close. perSecond must be positive, or the error is an *OptionError. A
+// Drain returns nil if all members have left and Close succeeded. If ctx ends first, Drain closes the node without
+// waiting, and returns the context's error; members that remain stay registered, as after Close. A call of Close after
+// Drain is not necessary. perSecond must be positive, or the error is an *OptionError. A
 // second call, and a call after Close, return ErrClosed. Hub.Drain of package hub takes the place of this call.
 func (n *Node) Drain(ctx context.Context, perSecond float64, hand func(ns *Namespace, m Member)) error {
 	switch {

@@ -10,13 +10,14 @@ import (
 // happens if one does.
 type Member interface {
 	// ID is unique in the namespace across the fleet and never changes: valid UTF-8, one to broker.MaxNameLen bytes.
-	// The member is always in the room of that name.
+	// Add puts the member into the room of that name. Only Leave or LeaveAll with that name, or a refusal of the broker
+	// (section "Subscriptions"), takes it out.
 	ID() string
 	// Deliver receives one message, and pushes it into the connection's outgoing.Queue if it goes to a client. m and
 	// everything in it is shared with other members: read-only, but it may be kept.
 	Deliver(m *Message)
-	// Disconnect makes the member end; with close, including its underlying connection. The core does not remove the
-	// member: call Namespace.Remove, also within this call.
+	// Disconnect makes the member leave; with close, including its underlying connection. The node does not remove the
+	// member: call Namespace.Remove, also within this call. Call Remove as well when the client closes its connection.
 	Disconnect(close bool)
 }
 
@@ -33,8 +34,8 @@ type AckMember interface {
 
 // RoomMember is a Member whose host keeps its rooms too, such as a server with rooms of its own. The node makes the
 // calls after it has changed its own list of rooms, in the order of the changes. A call comes after the broadcasts of
-// other nodes that arrived before the change, and before those that arrived after it. rooms is read-only, and may
-// include rooms that change nothing.
+// other nodes that arrived before the change, and before those that arrived after it. rooms is valid during the call,
+// and may include rooms that change nothing.
 type RoomMember interface {
 	Member
 	// Joined is called after another node's request, or JoinAll of this node, has put the member into rooms; Left,
@@ -57,7 +58,8 @@ type Message struct {
 	Namespace string
 	// Origin is the sending node's id; empty for a broadcast of this node.
 	Origin string
-	// Seq counts the origin's broadcasts in the namespace; zero if unknown.
+	// Seq counts the origin's broadcasts in the namespace; zero if unknown. It has gaps where members of this node were
+	// not selected.
 	Seq uint64
 	// Volatile means that a member that is not ready may drop the message.
 	Volatile bool
@@ -127,11 +129,11 @@ func (t Target) Compress(on bool) Target {
 }
 
 // Header sets data that travels with a broadcast or a request, such as trace context: at most MaxHeader bytes of names
-// and values. The map is not changed; it must not be changed while a call uses the Target.
+// and values. The Target keeps the map, which must not be changed while a call uses the Target.
 func (t Target) Header(h map[string]string) Target { t.sel.Header = h; return t }
 
 // MaxHeader, 8 KiB, limits the part of a header that a receiver reads: the sum of the bytes of all names and values.
-// Some wires refuse to send more.
+// Receivers drop the entries beyond it, and keep the message. In package adapter a larger header may be an error.
 const MaxHeader = wire.MaxHeader
 
 // MaxDescription, 64 KiB, limits the data of one member's Describe in a list, in bytes.

@@ -156,8 +156,9 @@ func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
 // member. The caller owns the slice. RoomsOf queries the fleet.
 func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.RoomsOf(id) }
 
-// Close leaves the namespace. The members stay registered but receive nothing more, and pending requests end with
-// ErrClosed. Close waits for running callbacks until ctx ends and then returns the context's error. It is idempotent.
+// Close leaves the namespace. The members are not disconnected; they stay registered, but receive nothing more. Pending
+// requests end with ErrClosed. Close waits for running callbacks until ctx ends and then returns the context's error. It
+// is idempotent. Afterwards Node.Namespace can open a namespace of that name again, without members.
 func (ns *Namespace) Close(ctx context.Context) error {
 	ns.node.forget(ns, true)
 	return ns.shut(ctx)
@@ -201,8 +202,8 @@ func (ns *Namespace) ready(ctx context.Context) error {
 	return nil
 }
 
-// Add registers a local member, in no room except that of its id. It may wait for the broker to subscribe to that room:
-// see DynamicSubscription. It returns, without effect, a *NameError for a nil member, and for an empty or unusable id;
+// Add registers a local member, in no room except that of its id. In dynamic mode it waits until the broker has
+// subscribed to that room. It returns, without effect, a *NameError for a nil member, and for an empty or unusable id;
 // an *OpError with ErrMemberExists if the id is taken on this node, or with the reason if the room cannot be subscribed
 // to; ErrClosed; or the context's error if it had ended before the call. It does not check whether another node has the
 // same id.

@@ -113,10 +113,12 @@ func (n *Node) Broker() broker.Broker { return n.given }
 // Stats returns what the node has counted since New.
 func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 
-// Namespace joins the fleet in a namespace. When it returns nil, the namespace is live: every later message of another
-// node reaches it. ctx limits only the call. An error leaves nothing behind. It is ErrNamespaceExists if this node
-// already has the namespace in the same protocol, ErrClosed, a *broker.NameError, a *broker.PayloadError if the
-// announcement is too large for the broker, an *OptionError, the context's error or the broker's. While the broker is down, the call waits for it until ctx ends.
+// Namespace joins the fleet in a namespace. When it returns nil, the namespace is live: it receives later messages of
+// other nodes, until a reported interruption. ctx limits only the call. While the broker is down, the call waits for it;
+// before the broker's first connection it may return the failure of one attempt. An error leaves nothing behind. It is
+// ErrClosed, an *OptionError, the context's error, or an *OpError. The latter wraps ErrNamespaceExists if this node
+// already has the namespace, a *broker.NameError, a *broker.PayloadError if the announcement is too large for the
+// broker, or another error of the broker.
 //
 // On a broker that cannot count, or may not, the call also waits until this node and the others know each other: at
 // most 250 ms, or a quarter of Options.RequestsTimeout if that is shorter. The first node of a fleet waits for this
@@ -208,8 +210,9 @@ func (n *Node) start(ctx context.Context) error {
 }
 
 // Close sends a goodbye to the fleet, closes the namespaces and waits for the node's goroutines and callbacks. When
-// ctx ends first, Close continues without waiting and returns the context's error; a callback that never returns stays
-// behind. The broker stays open: close it next. Close is idempotent; a second call waits for the first.
+// ctx ends first, Close stops waiting and returns the context's error, its only one. Members are not disconnected, and
+// the broker stays open: close it next. Section "The end" of the package documentation says how long Close takes. Close
+// is idempotent; a second call waits for the first.
 func (n *Node) Close(ctx context.Context) error {
 	n.mu.Lock()
 	again := n.closed
@@ -250,7 +253,7 @@ func (n *Node) Close(ctx context.Context) error {
 	return nil
 }
 
-// Namespaces returns the names of the node's namespaces in all protocols, sorted.
+// Namespaces returns the names of the node's namespaces, sorted.
 func (n *Node) Namespaces() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -55,7 +55,7 @@ type Reply struct {
 	// Payload is nil if the response has no value. It is a part of the message that the broker delivered: read-only.
 	// It may be kept, which keeps the whole message in memory.
 	Payload []byte
-	// Err is the text of the other application's error; empty if there is none.
+	// Err is the text of the error of the other node's OnRequest; empty if there is none.
 	Err string
 }
 
@@ -166,9 +166,9 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*Result[string], error) {
 	return &l, err
 }
 
-// RoomsOf returns the rooms of one member, on any node. It returns an *OpError with ErrNoSuchMember as soon as every
-// known node has responded that it does not have the member, and an *OpError with a *PartialError if a node did not
-// respond that might have it.
+// RoomsOf returns the rooms of one member, on any node. It returns an *OpError with ErrNoSuchMember if every node has
+// responded that it does not have the member, and an *OpError with a *PartialError if a node that might have it did not
+// respond.
 func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	if err := ns.ready(ctx); err != nil {
 		return nil, err
@@ -191,12 +191,12 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	return rooms, err
 }
 
-// Join puts a member into rooms, on any node. nil means done: the next messages to the rooms reach the member. Errors
-// are those of RoomsOf, and a *NameError for an unusable room, or one that NamespaceOptions.IsID keeps for another
-// member. A member of another node takes one request for each
-// room, with one deadline for all: after an error it may be in some of the rooms. For a member of this node Join may
-// wait for the broker to subscribe to the rooms (see DynamicSubscription); an *OpError with the reason means that
-// nothing has changed. Without rooms it returns at once, without looking for the member.
+// Join puts a member into rooms, on any node. nil means done: the next messages to the rooms reach the member, except
+// those during an interruption. Errors are those of RoomsOf, and a *NameError for an unusable room, or one that
+// NamespaceOptions.IsID keeps for another member. For a member of this node Join does no I/O in static mode. In dynamic
+// mode it waits until the broker has subscribed to the rooms; an *OpError with the broker's or the context's error means
+// that nothing has changed. A member of another node takes one request for each room, with one deadline for all: after
+// an error it may be in some of the rooms. Without rooms Join returns at once, without looking for the member.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -350,7 +350,8 @@ func (ns *Namespace) locate(ctx context.Context, id string) (owner string, has b
 }
 
 // JoinAll puts the members that t selects into rooms. A room that NamespaceOptions.IsID keeps for another member is a
-// *NameError.
+// *NameError. In dynamic mode JoinAll first waits until the broker has subscribed to the rooms, if it selects members of
+// this node; an *OpError means that nothing has changed on any node.
 func (ns *Namespace) JoinAll(ctx context.Context, t Target, rooms ...string) (*Count, error) {
 	if err := ns.enterable("", rooms); err != nil {
 		return nil, ns.failed(err)
@@ -430,14 +431,15 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	return &out, err
 }
 
-// Request passes payload to the OnRequest of every other node, and collects their results.
+// Request passes payload to the OnRequest of every other node, and collects their results. A node without OnRequest, and
+// one whose OnRequest fails or panics, has an error in its Reply.
 func (ns *Namespace) Request(ctx context.Context, payload []byte) (*Result[Reply], error) {
 	return ns.replies(ctx, &wire.Request{Op: wire.OpCustom, Payload: payload})
 }
 
-// Event passes payload to the OnEvent of every other node without a response. nil means accepted, not delivered. It
-// waits only while the broker's queue is full. It returns ErrClosed, a *broker.PayloadError, the context's error or the
-// broker's.
+// Event passes payload to the OnEvent of every other node, at most once and in no order, without a response. nil means
+// accepted, not delivered. It waits only while the broker's queue is full. It returns ErrClosed, a *broker.PayloadError,
+// the context's error or the broker's.
 func (ns *Namespace) Event(ctx context.Context, payload []byte) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -446,7 +448,8 @@ func (ns *Namespace) Event(ctx context.Context, payload []byte) error {
 	return ns.publishRequest(ctx, req)
 }
 
-// EventAck passes payload to the OnEvent of every other node and collects their replies.
+// EventAck passes payload to the OnEvent of every other node and collects their replies. A node without OnEvent replies
+// at once, without a value. A node whose OnEvent does not reply is missing with ErrNoResponse.
 func (ns *Namespace) EventAck(ctx context.Context, payload []byte) (*Result[Reply], error) {
 	return ns.replies(ctx, &wire.Request{Op: wire.OpEvent, Payload: payload})
 }

@@ -75,19 +75,21 @@ type NamespaceOptions struct {
 	Prepare func(m *Message)
 	// OnRequest serves Namespace.Request of other nodes. Its calls run on goroutines of their own, at most 256 at a
 	// time for all callbacks of a namespace; more wait. ctx ends after RequestsTimeout. payload is read-only and may
-	// be kept; the result must not be changed afterwards. Nil means that the response is an error.
+	// be kept; the result must not be changed afterwards. from is the id of the requesting node. Nil means that the
+	// response is an error.
 	OnRequest func(ctx context.Context, from string, payload []byte) ([]byte, error)
 	// OnEvent serves Namespace.Event and EventAck of other nodes, like OnRequest. reply is nil if the sender wants no
 	// response. Otherwise it responds on the first call, which may come later and from any goroutine; further calls do
 	// nothing. reply does not keep its argument, and waits while the broker's queue is full, for RequestsTimeout at
-	// most. Nil means that events are ignored.
+	// most. Nil means that events are ignored, and a sender that waits gets a reply without a value.
 	OnEvent func(ctx context.Context, from string, payload []byte, reply func([]byte))
 	// Refuse are the operations of other nodes that this node does not carry out: see "Operations of other nodes" in the
 	// package documentation. Zero refuses none, and AllOperations &^ Broadcasts all but broadcasts. A value that
 	// AllOperations does not have is an *OptionError.
 	Refuse Operations
 	// OnOperation, if not nil, is called for each operation of another node that Refuse does not name, before it is
-	// carried out: one at a time, in the order of the messages. It must not block, or call the namespace. An error
+	// carried out: one at a time, in the order of the messages, on the goroutine that handles all messages of the
+	// namespace. It must not block, or call the namespace. An error
 	// refuses the operation, and its text goes to the other node; a panic refuses it too. An operation on one member by
 	// its id is seen only by the node with that member.
 	OnOperation func(op *Operation) error
@@ -98,7 +100,7 @@ type NamespaceOptions struct {
 	// member's id. Join and JoinAll of this node return a *NameError. Those of other nodes, also of Node.js servers
 	// and emitters, do nothing here: that is reported, and for a Crossroom node this one is missing with ErrRefused. Nil means that every
 	// room is open. IsID is called for each room that a member is to enter, must not block, and should be the same on
-	// all nodes.
+	// all nodes. A panic refuses the room.
 	IsID func(name string) bool
 }
 
@@ -225,8 +227,8 @@ type SubscriptionMode uint8
 
 const (
 	// AutomaticSubscription is DynamicSubscription on a broker whose Capabilities say OnlyExactly, such as sharded
-	// pub/sub of Redis, which refuses StaticSubscription. On others it begins static, or dynamic if the node has 64 namespaces already,
-	// and changes to what is cheaper, by the rules in the package documentation.
+	// pub/sub of Redis, which refuses StaticSubscription. On others it begins static, or dynamic if the node has 64
+	// namespaces already, and changes to what is cheaper, by the rules in the package documentation.
 	AutomaticSubscription SubscriptionMode = iota
 	// StaticSubscription receives all broadcasts of the namespace, by one subscription.
 	StaticSubscription
