@@ -114,3 +114,17 @@ func TestBindErrors(t *testing.T) {
 		}
 	}
 }
+
+// The documentation of Bind: the caller owns what it stores, except in a *any.
+func TestBindCopies(t *testing.T) {
+	p := packetOf(t, "/", "x", []byte("raw"), map[string]any{"a": []any{"b"}})
+	var raw []byte
+	var object map[string]any
+	var shared any
+	require.NoError(t, p.Bind(&raw, &object))
+	raw[0], object["a"].([]any)[0] = '!', "!"
+	require.NoError(t, p.Bind(&shared))
+	assert.Equal(t, []byte("raw"), shared)
+	assert.Equal(t, []any{[]byte("raw"), map[string]any{"a": []any{"b"}}}, p.Args())
+	assert.Same(t, &shared.([]byte)[0], &p.Args()[0].([]byte)[0])
+}

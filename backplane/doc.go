@@ -277,6 +277,10 @@
 //
 // # Limits
 //
+// The limits of this section are fixed; those in [Options] can be changed. The numbers of namespaces, members and rooms
+// have no limit here. A message, which is a payload with its header and the names of its rooms, has at most
+// Capabilities.MaxPayload bytes of the broker.
+//
 // The inbound queue of a namespace holds 8,192 messages and 64 MiB of payloads. The worker takes the whole queue at
 // once, so up to twice as much is in memory. While the queue is full, the broker's reader waits for the worker, and
 // the broker's own buffers fill: its documentation describes the effect. A header has at most [MaxHeader] bytes, a
