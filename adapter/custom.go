@@ -31,8 +31,8 @@ type Reply struct {
 	Err string
 }
 
-// Bind stores Data in what dst points to, like encoding/json; nothing if the response has no value. If Err is set, it
-// returns an error with that text.
+// Bind stores Data in the variable that dst points to, like encoding/json; nothing if the response has no value. If Err
+// is set, it returns an error with that text.
 func (r Reply) Bind(dst any) error {
 	switch {
 	case r.Err != "":

@@ -182,7 +182,7 @@
 //
 //	                             dialect V5                dialect V6
 //	                             with servers of 5.4       with servers of 6.0
-//	Emit with Except(room)       asks first which of their sockets are in the room
+//	Emit with Except(room)       lists first which of their sockets are in the room
 //	FetchSockets                 ids and rooms             ids only
 //	FetchSockets with Except     two lists                 two lists
 //	SocketsJoin, SocketsLeave,   a list, then each socket  a filter for newer servers;

@@ -10,7 +10,7 @@ import (
 )
 
 // Drain takes the server out of its fleet without a rush of its clients to the other servers. It notifies the other Go
-// servers on all links (observe.Peer.Leaving), ends Health.Ready, and calls hand for each local socket of each
+// servers on all links (observe.Peer.Leaving), makes Health.Ready false, and calls hand for each local socket of each
 // namespace, once: perSecond sockets in a second on average, at random intervals between a half and one and a half of
 // the average. When no sockets are left, or ctx ends, Drain closes the server, as Close does.
 //

@@ -57,7 +57,7 @@ func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
 	return out, err
 }
 
-// BindData stores Data in what dst points to, like encoding/json.
+// BindData stores Data in the variable that dst points to, like encoding/json.
 func (s RemoteSocket) BindData(dst any) error {
 	if s.Data == nil {
 		return errNothingKnown

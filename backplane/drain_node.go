@@ -7,9 +7,9 @@ import (
 )
 
 // Drain takes the node out of its fleet without a rush of its clients to the other nodes. It notifies the other nodes
-// (Peer.Leaving), ends Health.Ready, and calls hand for each member of each namespace, once: perSecond members in a
-// second on average, at random intervals between a half and one and a half of the average. When no members are left,
-// or ctx ends, Drain closes the node, as Close does.
+// (Peer.Leaving), makes Health.Ready false, and calls hand for each member of each namespace, once: perSecond members
+// in a second on average, at random intervals between a half and one and a half of the average. When no members are
+// left, or ctx ends, Drain closes the node, as Close does.
 //
 // hand makes the member's client connect to another node, for example by closing its connection. It must not block:
 // Drain makes the calls one at a time, on the goroutine of its caller. A panic is reported as a *PanicError. Drain

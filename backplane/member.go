@@ -26,7 +26,7 @@ type Member interface {
 type AckMember interface {
 	Member
 	// DeliverAck receives one message and calls ack at most once, from any goroutine and at any time. payload is the
-	// acknowledgement in the codec's encoding; nil means one without a value. Further calls do nothing. ack does not
+	// acknowledgement; nil means one without a value. Further calls do nothing. ack does not
 	// keep payload. It waits while the broker's queue is full, for RequestsTimeout at most. If ack is called before
 	// DeliverAck has returned, that wait is a part of DeliverAck.
 	DeliverAck(m *Message, ack func(payload []byte))
@@ -45,7 +45,7 @@ type RoomMember interface {
 	Left(rooms []string)
 }
 
-// Describer is a Member with data for MembersDetail. The bytes, in the codec's encoding, must not be changed
+// Describer is a Member with data for MembersDetail. The bytes must not be changed
 // afterwards. More than MaxDescription bytes are omitted. That is reported as an *OpError that wraps a
 // *broker.PayloadError.
 type Describer interface {

@@ -25,14 +25,13 @@ type MemberInfo struct {
 	Node string
 	// Rooms of the member, including that of its own id, in no order. Nil unless requested.
 	Rooms []string
-	// Data is the result of the member's Describe, in the codec's encoding. Nil unless requested, or if the member has
-	// none. Read-only.
+	// Data is the result of the member's Describe. Nil unless requested, or if the member has none. Read-only.
 	Data []byte
 }
 
 // Count is a number of members of the whole fleet: of those that are selected, or that an operation changed.
 type Count struct {
-	// Total is the number on all nodes that sent theirs. After an operation, the peers in Coverage.Unconfirmed do not.
+	// Total is the number on all nodes that sent theirs. The peers in Coverage.Unconfirmed have sent none.
 	Total int
 	// ByNode has the number of each node by its id, this one included. That of "" is the number of all foreign peers
 	// together. A node that is missing has none.
