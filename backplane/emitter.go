@@ -18,8 +18,8 @@ import (
 // concurrent use.
 //
 // nil from a method means that the broker has accepted the message; see Flush. A method waits only while the broker's
-// queue is full. It returns a *NameError, a *broker.PayloadError, the context's error or the broker's error:
-// broker.ErrClosed once it has been closed.
+// queue is full. It returns a *NameError, a *broker.PayloadError, an error that wraps errors.ErrUnsupported for a
+// Target that is Local, the context's error or the broker's error: broker.ErrClosed once it has been closed.
 type Emitter struct{ out *sender }
 
 // EmitterOptions of an Emitter. Nil means all defaults.
@@ -47,8 +47,6 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 }
 
 // Broadcast sends payload to the members that t selects, on every node. The caller owns payload again after the call.
-// A Target that is Local is an error that wraps errors.ErrUnsupported, here and in the other methods: an emitter has
-// no members.
 func (e *Emitter) Broadcast(ctx context.Context, namespace string, payload []byte, t Target) error {
 	if err := e.check(namespace, &t.sel); err != nil || t.sel.Nobody() {
 		return err

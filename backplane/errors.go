@@ -261,8 +261,8 @@ func (e *PartialError) Unwrap() error { return e.Err }
 // read, or Options.Keys refused its signature.
 type MessageError struct {
 	Channel broker.Channel
-	// Sender is the id of the node that a message without a valid signature says it is from, which need not be true;
-	// empty if that was not read.
+	// Sender is the id of the node that a message without a valid signature names as its sender, which need not be
+	// true; empty if that was not read.
 	Sender string
 	// Err is, or wraps, ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale or ErrReplayed. Another error says what could
 	// not be read.

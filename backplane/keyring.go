@@ -48,7 +48,7 @@ func (k *Keyring) check() error {
 	return nil
 }
 
-// IDs returns the names of the keys, that of the signing key first. A name tells nothing of the key: it is in errors
+// IDs returns the names of the keys, that of the signing key first. A name reveals nothing about the key: it is in errors
 // and may be logged, to find the process with other keys.
 func (k *Keyring) IDs() []string { return k.ring.IDs() }
 
