@@ -198,7 +198,7 @@ func run(n, rounds, size int) (err error) {
 		}
 		took[i] = done.CPU
 	}
-	time.Sleep(30 * time.Second) // the Go runtime keeps timers that were stopped, of pings, until their time has come
+	time.Sleep(30 * time.Second) // longer than any timeout of a connection that closes
 	for i, c := range list {
 		after, err := c.server.ask("measure")
 		if err != nil {
