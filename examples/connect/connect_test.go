@@ -82,10 +82,11 @@ func testChat(t *testing.T, address string) {
 
 	s, err := list[0].client(http1(t)).Listen(ctx, connect.NewRequest(&chat.ListenRequest{Room: strings.Repeat("x", 5000)}))
 	require.NoError(t, err)
-	for s.Receive() {
-	}
+	assert.False(t, s.Receive(), "no line says that the stream is in the room")
 	assert.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(s.Err()), "a room that cannot be: %v", s.Err())
 	s.Close()
+	_, err = list[0].client(http1(t)).Say(ctx, connect.NewRequest(&chat.Line{Room: "lobby", Text: strings.Repeat("x", 100_000)}))
+	assert.Equal(t, connect.CodeResourceExhausted, connect.CodeOf(err), "a line that is too long: %v", err)
 }
 
 // TestSlowClient: the stream of a client that does not read ends, and costs the others nothing.
@@ -97,7 +98,7 @@ func TestSlowClient(t *testing.T) {
 			plain := connect.WithAcceptCompression("gzip", nil, nil) // removes it
 			slow, fast := listen(t, s.client(transport(t), plain), "lobby"), listen(t, s.client(transport(t), plain), "lobby")
 			say := s.client(http1(t))
-			text := strings.Repeat("x", 100_000)
+			text := strings.Repeat("x", 60_000)
 			for i := 0; s.ns.Len() == 2; i++ {
 				require.Less(t, i, 1000, "messages for a client that never reads")
 				_, err := say.Say(t.Context(), connect.NewRequest(&chat.Line{Room: "lobby", Text: text}))

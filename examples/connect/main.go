@@ -55,7 +55,7 @@ func must[T any](value T, err error) T {
 // newServer makes one server of the fleet: its namespace, and what it serves.
 func newServer(ctx context.Context, b broker.Broker) (*backplane.Namespace, http.Handler) {
 	ns := must(must(backplane.New(b, nil)).Namespace(ctx, "chat", nil))
-	_, handler := chatconnect.NewChatHandler(service{ns})
+	_, handler := chatconnect.NewChatHandler(service{ns}, connect.WithReadMaxBytes(64<<10))
 	return ns, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, http.NewResponseController(w))))
 	})
@@ -88,8 +88,9 @@ func (s service) Listen(ctx context.Context, r *connect.Request[chat.ListenReque
 	err := errors.Join(s.Add(ctx, m), s.Join(ctx, m.id, "room:"+r.Msg.GetRoom())) // no member's id has a colon
 	if err != nil {
 		end(connect.NewError(connect.CodeInvalidArgument, err))
+	} else {
+		m.queue.Push(&backplane.Message{}, 0, false) // an empty line
 	}
-	m.queue.Push(&backplane.Message{}, 0, false) // an empty line
 	<-ctx.Done()
 	s.Remove(m.id)
 	m.queue.Close(ctx)

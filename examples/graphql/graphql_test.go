@@ -63,6 +63,7 @@ func testChat(t *testing.T, address string) {
 
 	assert.Contains(t, post(t, list[0].url, `{ server }`), list[0].ns.Node().ID())
 	assert.Contains(t, post(t, list[0].url, `{ nothing }`), "GRAPHQL_VALIDATION_FAILED")
+	assert.NotContains(t, post(t, list[0].url, "{ server }"+strings.Repeat(" ", 100_000)), list[0].ns.Node().ID(), "a query that is too long")
 	long := subscribe(t, list[0].url, strings.Repeat("x", 5000))
 	assert.Contains(t, long.next(t), "error", "a room that cannot be")
 }

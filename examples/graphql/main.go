@@ -57,7 +57,7 @@ func newServer(ctx context.Context, b broker.Broker) (*backplane.Namespace, http
 	s.AddTransport(transport.POST{})
 	mux := http.NewServeMux()
 	mux.Handle("/", playground.Handler("Chat", "/query"))
-	mux.Handle("/query", s)
+	mux.Handle("/query", http.MaxBytesHandler(s, 64<<10))
 	return ns, mux
 }
 
