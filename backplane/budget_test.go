@@ -2,6 +2,7 @@ package backplane_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,6 +47,47 @@ func (a *asker) ask(f *fleet, r *wire.Request) {
 	if err != nil {
 		f.t.Error(err)
 	}
+}
+
+// What requests of other nodes may make a node remember of rooms is limited, in one request and in all, however small they are. What
+// leaves makes room again, and the node's own joins are not limited.
+func TestLimitOfJoins(t *testing.T) {
+	const members = 2000
+	f := newFleet(t, 2, backplane.Options{}, nil)
+	for i := range members {
+		f.join(0, newSocket(fmt.Sprint("s", i)))
+	}
+	rooms := func(n, size int) (names []string) {
+		for i := range n {
+			names = append(names, fmt.Sprint(i, strings.Repeat("x", size)))
+		}
+		return names
+	}
+	grant := func(to backplane.Target, names []string) error {
+		_, err := f.ns[1].JoinAll(t.Context(), to, names...)
+		return err
+	}
+	joined := func() int { return len(f.ns[0].LocalRooms()) - members }
+	peak := peakheap.Measure()
+	assert.ErrorContains(t, grant(backplane.All(), rooms(2000, 0)), "too many rooms") // 8 kB
+	assert.Zero(t, joined())
+	assert.Less(t, peak(), int64(32<<20))
+	const fits = 512 << 20 / members / (96 + 4001)
+	long := rooms(2*fits, 4000-1)
+	require.NoError(t, grant(backplane.All(), long[:fits-2]))
+	assert.Equal(t, fits-2, joined())
+	assert.ErrorContains(t, grant(backplane.All(), long[fits:2*fits]), "too many rooms")
+	assert.Equal(t, fits-2, joined())
+	require.NoError(t, f.ns[0].Join(t.Context(), "s1", "own"))
+	_, err := f.ns[1].LeaveAll(t.Context(), backplane.All(), long[:fits-2]...)
+	require.NoError(t, err)
+	require.NoError(t, grant(backplane.All(), long[fits:2*fits-2]))
+	assert.Equal(t, fits-1, joined())
+	for i := range members {
+		f.ns[0].Remove(fmt.Sprint("s", i))
+	}
+	f.join(0, newSocket("s"))
+	require.NoError(t, f.ns[1].Join(t.Context(), "s", long...))
 }
 
 // Small requests with large responses take no more memory than the stated budget, and ordinary

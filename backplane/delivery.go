@@ -2,7 +2,6 @@ package backplane
 
 import (
 	"bytes"
-	"slices"
 	"sync/atomic"
 
 	"github.com/crossroom/crossroom/backplane/internal/inbound"
@@ -83,9 +82,9 @@ func (c *roomsCall) Method() string {
 // moved prepares d to notify the selected members that are RoomMembers of a change. It returns false if there are
 // none.
 func moved(d *delivery, left bool, rooms []string) bool {
-	d.List = slices.DeleteFunc(d.List, func(e *entry) bool {
+	d.Keep(func(e *entry) bool {
 		_, ok := e.Member.(RoomMember)
-		return !ok
+		return ok
 	})
 	d.Call = &roomsCall{left, rooms}
 	return len(d.List) > 0

@@ -347,3 +347,47 @@ func TestEmbeddedEntry(t *testing.T) {
 	expect(a, "m", 1)
 	expect(b, "blue", 1)
 }
+
+// TestMovesOfManyMembers moves all members of a large room, of which some or none are RoomMembers: the list of the room, which
+// the registry lends, stays as it is.
+func TestMovesOfManyMembers(t *testing.T) {
+	for _, roomMembers := range []int{0, 100} {
+		for node := range 2 {
+			t.Run(fmt.Sprint(roomMembers, " of 200, moved by node ", node), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					f := newFleet(t, 2, backplane.Options{}, nil)
+					var all []*socket
+					for i := range 200 {
+						s := newSocket(fmt.Sprint("s", i))
+						all = append(all, s)
+						if i < roomMembers {
+							f.join(0, &roomSocket{socket: s})
+						} else {
+							f.join(0, s)
+						}
+					}
+					count, err := f.ns[node].JoinAll(t.Context(), backplane.All(), "room")
+					require.NoError(t, err)
+					assert.Equal(t, 200, count.Total)
+					f.broadcast(1, "to the room", backplane.To("room"))
+					f.broadcast(1, "to all", backplane.All())
+					settle()
+					_, err = f.ns[node].LeaveAll(t.Context(), backplane.To("room"), "room")
+					require.NoError(t, err)
+					f.broadcast(1, "to none", backplane.To("room"))
+					f.broadcast(1, "to all again", backplane.All())
+					settle()
+					for _, s := range all {
+						assert.Equal(t, []string{"to the room", "to all", "to all again"}, s.all(), s.id)
+					}
+				})
+			})
+		}
+	}
+}
+
+// roomSocket is a socket that is a RoomMember.
+type roomSocket struct{ *socket }
+
+func (roomSocket) Joined([]string) {}
+func (roomSocket) Left([]string)   {}

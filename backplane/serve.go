@@ -1,6 +1,9 @@
 package backplane
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/crossroom/crossroom/backplane/internal/serve"
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
@@ -49,7 +52,11 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 func (a *arrivals) move(r *wire.Request, s *serve.Request[Member], d *delivery) (deliver bool) {
 	rooms, resp, f := a.ns.rooms, &s.Response, filterOf(r.Rooms, r.All, r.Except)
 	if r.Op == wire.OpJoin {
-		if err := a.ns.open(r.Member, r.Targets); err != nil {
+		err := a.ns.open(r.Member, r.Targets)
+		if err == nil {
+			err = a.ns.grants(r, f)
+		}
+		if err != nil {
 			a.ns.node.monitor.ReportIn(s.Context, a.ns.notServed(r, err))
 			resp.Err = err.Error()
 			a.ns.desk.Answer(s)
@@ -64,10 +71,10 @@ func (a *arrivals) move(r *wire.Request, s *serve.Request[Member], d *delivery) 
 	case r.ByID:
 		resp.NotFound = true
 		if _, here := rooms.Member(r.Member); here {
-			s.Enter(func() { resp.NotFound = !rooms.Join(r.Member, r.Targets) || !d.FindID(rooms, r.Member) })
+			s.Enter(func() { resp.NotFound = !rooms.Grant(r.Member, r.Targets) || !d.FindID(rooms, r.Member) })
 		}
 	case rooms.Selects(f):
-		s.Enter(func() { d.FindAndJoin(rooms, f, r.Targets) })
+		s.Enter(func() { d.FindAndGrant(rooms, f, r.Targets) })
 	}
 	if !r.ByID {
 		resp.Count = len(d.List)
@@ -80,6 +87,22 @@ func (a *arrivals) move(r *wire.Request, s *serve.Request[Member], d *delivery) 
 	a.after = func(*delivery) { a.ns.desk.Answer(s) }
 	return true
 }
+
+// grants refuses a request of another node that makes too many memberships.
+func (ns *Namespace) grants(r *wire.Request, f filter) error {
+	n := 0
+	if !r.ByID {
+		n = ns.rooms.Count(f)
+	} else if _, here := ns.rooms.Member(r.Member); here {
+		n = 1
+	}
+	if ns.rooms.Grants(n, r.Targets) {
+		return nil
+	}
+	return fmt.Errorf("%w: %d members in %d rooms", errMemberships, n, len(r.Targets))
+}
+
+var errMemberships = errors.New("other nodes have put members of this node into too many rooms")
 
 // disconnect carries out OpDisconnect.
 func (a *arrivals) disconnect(r *wire.Request, s *serve.Request[Member], d *delivery) {

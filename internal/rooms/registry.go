@@ -15,6 +15,7 @@ type Registry[M any] struct {
 	members map[string]*Entry[M]
 	rooms   map[string]*room[M]
 	all     roster[M] // every member; Entry.pos is its index
+	granted int       // memory of the memberships that requests of other nodes made, as cost counts it
 	left    func(room string)
 	changed func(c Change, room, member string)
 
@@ -23,10 +24,34 @@ type Registry[M any] struct {
 	size atomic.Int64
 }
 
-// slot is one membership: the room, and the entry's index in the room's list.
+// slot is one membership: the room, the entry's index in the room's list, and whether a request of another node made it.
 type slot[M any] struct {
-	room *room[M]
-	pos  int32
+	room    *room[M]
+	pos     int32
+	granted bool
+}
+
+// Limits of what requests of other nodes make a registry remember.
+const (
+	// MaxGranted is the memory of all memberships that such requests made, in bytes. Each counts with grantSize bytes and the
+	// room's name.
+	MaxGranted = 512 << 20
+	grantSize  = 96
+	// MaxGrants is how many memberships one request makes.
+	MaxGrants = 1 << 20
+)
+
+func cost(room string) int { return grantSize + len(room) }
+
+// Grants reports whether a request of another node may put n members into rooms.
+func (r *Registry[M]) Grants(n int, names []string) bool {
+	each := 0
+	for _, name := range names {
+		each += cost(name)
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return n == 0 || len(names) <= MaxGrants/n && each <= (MaxGranted-r.granted)/n
 }
 
 type room[M any] struct {
@@ -239,12 +264,23 @@ func (r *Registry[M]) Join(id string, names []string) bool {
 	defer r.mu.Unlock()
 	e, ok := r.members[id]
 	if ok {
-		r.joinEntry(e, names)
+		r.joinEntry(e, names, false)
 	}
 	return ok
 }
 
-func (r *Registry[M]) joinEntry(e *Entry[M], names []string) {
+// Grant is Join for a request of another node.
+func (r *Registry[M]) Grant(id string, names []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e, ok := r.members[id]
+	if ok {
+		r.joinEntry(e, names, true)
+	}
+	return ok
+}
+
+func (r *Registry[M]) joinEntry(e *Entry[M], names []string, granted bool) {
 	for _, name := range names {
 		if name == e.id {
 			if e.out {
@@ -265,7 +301,10 @@ func (r *Registry[M]) joinEntry(e *Entry[M], names []string) {
 			r.joining(rm.name, e)
 			r.rooms[rm.name] = rm
 		}
-		e.in = append(e.in, slot[M]{rm, int32(len(rm.list))})
+		e.in = append(e.in, slot[M]{rm, int32(len(rm.list)), granted})
+		if granted {
+			r.granted += cost(rm.name)
+		}
 		rm.list = append(rm.list, e)
 		if e.index != nil {
 			e.index[rm] = int32(len(e.in) - 1)
@@ -323,6 +362,9 @@ func (r *Registry[M]) leaveEntry(e *Entry[M], names []string) {
 
 // drop removes e, the entry at a slot, from the room's list, and the room if it is empty.
 func (r *Registry[M]) drop(s slot[M], e *Entry[M]) {
+	if s.granted {
+		r.granted -= cost(s.room.name)
+	}
 	moved := s.room.remove(s.pos)
 	if i := moved.find(s.room); i >= 0 {
 		moved.in[i].pos = s.pos

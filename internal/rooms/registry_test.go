@@ -113,6 +113,12 @@ func TestRegistryAgainstModel(t *testing.T) {
 				}
 			}
 			rooms, except, targets := pick(names, rnd.IntN(4)), pick(names, rnd.IntN(3)), pick(names, 1+rnd.IntN(3))
+			if rnd.IntN(2) == 0 {
+				rooms = pick(append(names, members...), rnd.IntN(3*manyNames))
+			}
+			if rnd.IntN(2) == 0 {
+				except = pick(append(names, members...), rnd.IntN(3*manyNames))
+			}
 			switch rnd.IntN(8) {
 			case 0, 1:
 				require.Equal(t, !exists, r.Add(step, id))

@@ -5,13 +5,20 @@ import "slices"
 // Selection is a list of entries selected for a message, with scratch space. It is reused, so that selecting allocates
 // nothing.
 type Selection[M any] struct {
-	// List has the selected entries, each once. It is read-only.
+	// List has the selected entries, each once. It is read-only: it may be the registry's.
 	List   []*Entry[M]
 	own    []*Entry[M] // memory for List, unless the registry has lent that
 	except []place[M]
 	every  []place[M]
-	seen   []place[M]
+	seen   []place[M] // of Filter.Rooms
+	taken  int        // how many of seen are in List
+
+	// With many names these take the place of a search in except and seen, whose cost would be the square of their number.
+	excluded, listed map[*Entry[M]]struct{}
 }
+
+// manyNames is from how many names on a search in a list costs more than a map.
+const manyNames = 16
 
 // Filter selects members: those in any of Rooms (without Rooms, all members) that are in every one of All and in none
 // of Except.
@@ -41,6 +48,32 @@ func (p place[M]) len() int {
 		return 1
 	}
 	return len(p.room.list)
+}
+
+// resolve appends the places of names that exist, each once. all reports whether each of the names exists.
+func (r *Registry[M]) resolve(dst []place[M], names []string) (places []place[M], all bool) {
+	var known map[place[M]]struct{}
+	if len(names) > manyNames {
+		known = make(map[place[M]]struct{})
+	}
+	all = true
+	for _, name := range names {
+		p := r.place(name)
+		switch {
+		case p == (place[M]{}):
+			all = false
+		case known == nil:
+			if !slices.Contains(dst, p) {
+				dst = append(dst, p)
+			}
+		default:
+			if _, twice := known[p]; !twice {
+				known[p] = struct{}{}
+				dst = append(dst, p)
+			}
+		}
+	}
+	return dst, all
 }
 
 func allHave[M any](places []place[M], e *Entry[M]) bool {
@@ -74,29 +107,28 @@ func (s *Selection[M]) Find(r *Registry[M], f Filter) {
 }
 
 func (s *Selection[M]) findLocked(r *Registry[M], f Filter) {
-	s.List, s.except, s.every, s.seen = s.own[:0], s.except[:0], s.every[:0], s.seen[:0]
+	s.List, s.except, s.every, s.seen, s.taken = s.own[:0], s.except[:0], s.every[:0], s.seen[:0], 0
+	s.excluded, s.listed = nil, nil
 	// A repeated name costs little, and a name without members nothing: the lists are no longer than the number of
 	// local rooms.
-	for _, name := range f.Except {
-		if p := r.place(name); p != (place[M]{}) && !slices.Contains(s.except, p) {
-			s.except = append(s.except, p)
-		}
+	s.except, _ = r.resolve(s.except, f.Except)
+	every, all := r.resolve(s.every, f.All)
+	if s.every = every; !all { // no member is in it
+		return
 	}
-	for _, name := range f.All {
-		p := r.place(name)
-		if p == (place[M]{}) { // no member is in it
-			return
-		}
-		if !slices.Contains(s.every, p) {
-			s.every = append(s.every, p)
-		}
-	}
+	s.seen, _ = r.resolve(s.seen, f.Rooms)
 	switch {
 	case len(f.Rooms) > 0:
-		for _, name := range f.Rooms {
-			if p := r.place(name); p != (place[M]{}) && !slices.Contains(s.seen, p) {
-				s.takePlace(p, len(f.Rooms) == 1)
-			}
+		candidates := 0
+		for _, p := range s.seen {
+			candidates += p.len()
+		}
+		s.exclude(candidates)
+		if len(s.seen) > manyNames {
+			s.listed = make(map[*Entry[M]]struct{})
+		}
+		for _, p := range s.seen {
+			s.takePlace(p, len(f.Rooms) == 1)
 		}
 	case len(s.every) > 0:
 		smallest := s.every[0]
@@ -105,9 +137,36 @@ func (s *Selection[M]) findLocked(r *Registry[M], f Filter) {
 				smallest = p
 			}
 		}
+		s.exclude(smallest.len())
 		s.takePlace(smallest, true)
 	default:
+		s.exclude(len(r.all.list))
 		s.take(&r.all, true)
+	}
+}
+
+// exclude lists the members of the excepted rooms, if that is cheaper than a search for each candidate.
+func (s *Selection[M]) exclude(candidates int) {
+	if len(s.except) <= manyNames {
+		return
+	}
+	search, list := candidates*len(s.except), 0
+	for _, p := range s.except {
+		list += p.len()
+	}
+	if list >= search/8 {
+		return
+	}
+	s.excluded = make(map[*Entry[M]]struct{}, list)
+	for _, p := range s.except {
+		if p.own != nil {
+			s.excluded[p.own] = struct{}{}
+		}
+		if p.room != nil {
+			for _, e := range p.room.list {
+				s.excluded[e] = struct{}{}
+			}
+		}
 	}
 }
 
@@ -119,19 +178,34 @@ func (s *Selection[M]) takePlace(p place[M], alone bool) {
 	if p.own != nil && s.wants(p.own) && !(p.room != nil && p.own.has(p.room)) {
 		s.add(p.own)
 	}
-	s.seen = append(s.seen, p)
+	s.taken++
 }
 
 // wants reports whether a member of a room is selected and not in the list yet.
 func (s *Selection[M]) wants(e *Entry[M]) bool {
-	return !anyHas(s.except, e) && !anyHas(s.seen, e) && allHave(s.every, e)
+	if s.excluded != nil {
+		if _, not := s.excluded[e]; not {
+			return false
+		}
+	} else if anyHas(s.except, e) {
+		return false
+	}
+	if s.listed != nil {
+		if _, twice := s.listed[e]; twice {
+			return false
+		}
+	} else if anyHas(s.seen[:min(s.taken, len(s.seen))], e) {
+		return false
+	}
+	return allHave(s.every, e)
 }
 
 // FindID fills s.List with the member of that id. It returns false if the member does not exist.
 func (s *Selection[M]) FindID(r *Registry[M], id string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	s.List, s.except, s.every, s.seen = s.own[:0], s.except[:0], s.every[:0], s.seen[:0]
+	s.List, s.except, s.every, s.seen, s.taken = s.own[:0], s.except[:0], s.every[:0], s.seen[:0], 0
+	s.excluded, s.listed = nil, nil
 	e, ok := r.members[id]
 	if ok {
 		s.add(e)
@@ -142,7 +216,7 @@ func (s *Selection[M]) FindID(r *Registry[M], id string) bool {
 // take adds a roster. If it is the only one, the selection borrows its list.
 func (s *Selection[M]) take(r *roster[M], alone bool) {
 	switch {
-	case len(s.except) > 0 || len(s.seen) > 0 || len(s.every) > 0:
+	case len(s.except) > 0 || s.taken > 0 || len(s.every) > 0 || s.listed != nil:
 		for _, e := range r.list {
 			if s.wants(e) {
 				s.add(e)
@@ -159,6 +233,23 @@ func (s *Selection[M]) take(r *roster[M], alone bool) {
 func (s *Selection[M]) add(e *Entry[M]) {
 	s.own = append(s.List, e) // in memory of its own if the list is borrowed
 	s.List = s.own
+	if s.listed != nil {
+		s.listed[e] = struct{}{}
+	}
+}
+
+// Keep removes the entries for which keep returns false from the list.
+func (s *Selection[M]) Keep(keep func(*Entry[M]) bool) {
+	was, kept := s.own, s.own[:0] // List has this memory, or that of the registry
+	for _, e := range s.List {
+		if keep(e) {
+			kept = append(kept, e)
+		}
+	}
+	if len(was) > len(kept) {
+		clear(was[len(kept):])
+	}
+	s.own, s.List = kept, kept
 }
 
 // lendFrom is the length from which a list is lent: copying a shorter one costs less than the copy
@@ -180,6 +271,7 @@ func (s *Selection[M]) Reset() {
 	}
 	clear(s.own) // do not keep removed members alive
 	s.own, s.List = s.own[:0], nil
+	s.excluded, s.listed = nil, nil
 	if cap(s.except) > keepPlaces {
 		s.except = nil
 	}
@@ -231,7 +323,12 @@ func (r *Registry[M]) Count(f Filter) int {
 // FindAndJoin is Find, and puts the found members into targets under the same lock, so that no
 // other change is in between.
 func (s *Selection[M]) FindAndJoin(r *Registry[M], f Filter, targets []string) {
-	s.findAnd(r, f, func(e *Entry[M]) { r.joinEntry(e, targets) })
+	s.findAnd(r, f, func(e *Entry[M]) { r.joinEntry(e, targets, false) })
+}
+
+// FindAndGrant is FindAndJoin for a request of another node.
+func (s *Selection[M]) FindAndGrant(r *Registry[M], f Filter, targets []string) {
+	s.findAnd(r, f, func(e *Entry[M]) { r.joinEntry(e, targets, true) })
 }
 
 // FindAndLeave is FindAndJoin, but removes them from targets.

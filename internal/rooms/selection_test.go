@@ -5,7 +5,9 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/crossroom/crossroom/internal/rooms"
@@ -82,4 +84,31 @@ func names(s *rooms.Selection[int]) (ids []string) {
 		ids = append(ids, e.ID())
 	}
 	return ids
+}
+
+// TestManyNames: what a selection costs is proportional to the number of its names. The time limit is far from both: a search in
+// lists takes minutes.
+func TestManyNames(t *testing.T) {
+	const n = 100_000
+	r := rooms.New[int]()
+	var ids []string
+	for i := range n {
+		ids = append(ids, fmt.Sprint("member ", i))
+		r.Add(i, ids[i])
+	}
+	var s rooms.Selection[int]
+	began := time.Now()
+	for name, c := range map[string]struct {
+		f    rooms.Filter
+		want int
+	}{
+		"rooms":       {rooms.Filter{Rooms: ids}, n},
+		"twice":       {rooms.Filter{Rooms: append(ids, ids...)}, n},
+		"exceptions":  {rooms.Filter{Except: ids[1:]}, 1},
+		"intersected": {rooms.Filter{All: ids}, 0},
+	} {
+		s.Find(r, c.f)
+		assert.Len(t, s.List, c.want, name)
+	}
+	assert.Less(t, time.Since(began), 30*time.Second)
 }
