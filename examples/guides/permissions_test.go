@@ -38,22 +38,10 @@ type login func(user, prefix string) (broker.Broker, error)
 
 // places are the systems on which the recipes are tried. A place starts a system with the users of some blocks.
 var places = map[string]func(t *testing.T, blocks ...string) login{
-	"redis": func(t *testing.T, blocks ...string) login {
-		srv := servers.StartRedis(t, nil)
-		setUsers(t, srv, "", blocks)
-		return func(user, prefix string) (broker.Broker, error) {
-			return redisbroker.Open("redis://"+user+":secret@"+srv.Addr(), &redisbroker.Options{Prefix: prefix})
-		}
-	},
-	"redis cluster": func(t *testing.T, blocks ...string) login {
-		cluster := servers.StartRedisCluster(t)
-		for _, srv := range cluster.Nodes {
-			setUsers(t, srv, recipe(t, "redis-acl-cluster"), blocks)
-		}
-		return func(user, prefix string) (broker.Broker, error) {
-			return redisbroker.Open("redis+cluster://"+user+":secret@"+strings.Join(cluster.Addrs(), ","), &redisbroker.Options{Prefix: prefix})
-		}
-	},
+	"redis":                  redisServer(false),
+	"redis, sharded":         redisServer(true),
+	"redis cluster":          redisCluster(false),
+	"redis cluster, sharded": redisCluster(true),
 	"nats": func(t *testing.T, blocks ...string) login {
 		srv := servers.StartNATS(t, &servers.NATSOptions{Config: configuration(t, blocks)})
 		return func(user, prefix string) (broker.Broker, error) {
@@ -68,9 +56,35 @@ var places = map[string]func(t *testing.T, blocks ...string) login{
 	},
 }
 
+func redisServer(sharded bool) func(t *testing.T, blocks ...string) login {
+	return func(t *testing.T, blocks ...string) login {
+		srv := servers.StartRedis(t, nil)
+		setUsers(t, srv, "", blocks, sharded)
+		return func(user, prefix string) (broker.Broker, error) {
+			return redisbroker.Open("redis://"+user+":secret@"+srv.Addr(), &redisbroker.Options{Prefix: prefix, Sharded: sharded})
+		}
+	}
+}
+
+func redisCluster(sharded bool) func(t *testing.T, blocks ...string) login {
+	return func(t *testing.T, blocks ...string) login {
+		cluster := servers.StartRedisCluster(t)
+		for _, srv := range cluster.Nodes {
+			setUsers(t, srv, recipe(t, "redis-acl-cluster"), blocks, sharded)
+		}
+		return func(user, prefix string) (broker.Broker, error) {
+			address := "redis+cluster://" + user + ":secret@" + strings.Join(cluster.Addrs(), ",")
+			return redisbroker.Open(address, &redisbroker.Options{Prefix: prefix, Sharded: sharded})
+		}
+	}
+}
+
 // setUsers makes the users of blocks on a Redis server. more are rules for each of them.
-func setUsers(t *testing.T, srv *servers.Redis, more string, blocks []string) {
+func setUsers(t *testing.T, srv *servers.Redis, more string, blocks []string, sharded bool) {
 	for _, block := range blocks {
+		if sharded {
+			block = "-sharded" + block
+		}
 		for user := range strings.SplitSeq(recipe(t, "redis-acl"+block), "user ") {
 			if rules := strings.Fields(user + " " + more); strings.TrimSpace(user) != "" {
 				srv.Do(append([]string{"ACL", "SETUSER"}, rules...)...)

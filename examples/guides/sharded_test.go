@@ -14,10 +14,13 @@ import (
 	"github.com/crossroom/crossroom/internal/servers"
 )
 
-// Two nodes on sharded pub/sub work with the guide's permissions, and nothing is reported.
+// Two nodes of package backplane on sharded pub/sub work with the guide's permissions, and nothing is reported.
 func TestPermissionsOfShardedNodes(t *testing.T) {
 	srv := servers.StartRedis(t, nil)
-	setUsers(t, srv, "", []string{"-sharded"})
+	setUsers(t, srv, "", []string{""}, true)
+	// As the guide says of fleets of package backplane.
+	srv.Do("ACL", "SETUSER", "node", "resetchannels", "&socket.io-crossroom#/chat#*", "&socket.io-crossroom-request#/chat#",
+		"&socket.io-crossroom-response#/chat#*", "&socket.io-crossroom-control#*")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var spaces []*backplane.Namespace
