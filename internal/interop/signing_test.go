@@ -80,3 +80,38 @@ func TestVersionsSigned(t *testing.T) {
 		})
 	}
 }
+
+// TestInteropShardedSigned is TestInteropSigned for servers with the sharded adapter, in its three modes.
+func TestInteropShardedSigned(t *testing.T) {
+	interop.Require(t)
+	redis := servers.StartRedis(t, nil)
+	keys, err := backplane.NewKeyring(bytes.Repeat([]byte("k"), 32))
+	require.NoError(t, err)
+	signed := func(o *adapter.Options) { o.Keys, o.Unsigned = keys, backplane.AllOperations }
+	for _, m := range shardedModes {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			prefix, g, d := "signed-"+m.name, m.Generation, m.Dialect
+			js := startPeer(t, g, "js", redis.URL(), prefix)
+			go1, go2 := startGo(t, "go1", redis.URL(), prefix, d, signed), startGo(t, "go2", redis.URL(), prefix, d, signed)
+			t.Run("Node asks", func(t *testing.T) {
+				run(t, asSharded, func(t *testing.T, c testCase) { c.run(stage(t, g, "", js, js, go1, go2)) })
+			})
+			t.Run("Go asks", func(t *testing.T) {
+				run(t, asGo(v8), func(t *testing.T, c testCase) { c.run(stage(t, g, "", go1, go1, js, go2)) })
+			})
+			e, err := adapter.NewEmitter(openBroker(t, redis.URL(), prefix, d), &adapter.EmitterOptions{Dialect: d, Keys: keys})
+			require.NoError(t, err)
+			t.Run("Go emitter", func(t *testing.T) {
+				run(t, asGoEmitter(v8), func(t *testing.T, c testCase) {
+					c.run(stage(t, g, "", &goEmitter{"go-e", e}, js, go1))
+				})
+			})
+			for _, n := range []*goNode{go1, go2} {
+				for _, st := range n.server.Stats().Links {
+					assert.Zero(t, st.Unverified, n.name)
+				}
+			}
+		})
+	}
+}
