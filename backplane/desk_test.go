@@ -186,6 +186,33 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
+// Requests that wait are limited by their memory, not by their messages: a name of no bytes takes one in a message.
+func TestMemoryOfWaitingNames(t *testing.T) {
+	const names = 1 << 18 // 4 MiB in memory, so that 15 of them wait
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 1, backplane.Options{RequestsTimeout: time.Minute, StallTimeout: -1}, nil)
+		s := &countingDescriber{socket: newSocket("a"), release: make(chan struct{})}
+		f.join(0, s, "x")
+		w := f.wire("")
+		send := func(i int, rooms []string) {
+			req := &wire.Request{Op: wire.OpMembers, Origin: "asker", Native: true, Detail: true, ID: fmt.Sprint("asker.", i), Rooms: append(rooms, "x", fmt.Sprint(i))}
+			buf, err := backplane.NativeCodec().AppendRequest(nil, chat, req)
+			require.NoError(t, err)
+			w.send(requestsChannel, buf)
+			settle()
+		}
+		for i := range 4 { // all that are carried out at a time
+			send(i, nil)
+		}
+		for i := range 30 {
+			send(4+i, make([]string, names))
+		}
+		assert.InDelta(t, 30-13, f.nodes[0].Stats().Refused, 5)
+		close(s.release)
+		settle()
+	})
+}
+
 // Queries that are the same and wait share one look at the members; others do not.
 func TestSameQueriesShareAnAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -92,14 +92,16 @@ const (
 	maxQueries   = fewResponses
 	maxResponses = 16
 	// MaxWaiting and MaxWaitingBytes limit the requests that wait in one line. Each counts with waitingSize bytes
-	// besides its own.
+	// besides its own, and with nameSize bytes for each name.
 	MaxWaiting      = 1 << 16
 	MaxWaitingBytes = 64 << 20
 	waitingSize     = 512
+	nameSize        = 16
 )
 
 // Begin begins with a request of that many bytes.
 func (d *Desk[M]) Begin(r *wire.Request, size int) *Request[M] {
+	size += nameSize * (len(r.Rooms) + len(r.All) + len(r.Except) + len(r.Targets))
 	q := &Request[M]{desk: d, req: r, size: size, came: time.Now(), Context: d.o.Context}
 	q.Response = wire.Response{Request: r, RequestID: r.ID, Node: d.o.Node}
 	q.observeStart()
@@ -155,7 +157,9 @@ func (d *Desk[M]) later(s *Request[M], work func()) bool {
 }
 
 func (d *Desk[M]) queueQuery(s *Request[M]) {
-	if !d.queries.put(s, s.key(), d.queryAll) {
+	key := s.key()
+	s.size += len(key)
+	if !d.queries.put(s, key, d.queryAll) {
 		d.refuse(s)
 	}
 }

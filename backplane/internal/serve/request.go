@@ -22,7 +22,7 @@ type Request[M any] struct {
 
 	desk *Desk[M]
 	req  *wire.Request
-	size int                         // of the request, in bytes
+	size int                         // of the request in memory, in bytes
 	came time.Time                   // when it was received
 	room int                         // approximate size of the next response; zero: unknown
 	live func(context.Context) error // nil: see settle
