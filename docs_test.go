@@ -73,7 +73,7 @@ func TestPromisesAreKept(t *testing.T) {
 	assert.Greater(t, rows, 15, "promises")
 }
 
-// TestLimitsAreHeld: each row of docs/LIMITS.md names tests that exist.
+// TestLimitsAreHeld: each row of docs/LIMITS.md names tests that exist, and so does SECURITY.md.
 func TestLimitsAreHeld(t *testing.T) {
 	limits, err := os.ReadFile("docs/LIMITS.md")
 	require.NoError(t, err)
@@ -98,6 +98,14 @@ func TestLimitsAreHeld(t *testing.T) {
 		}
 	}
 	assert.Greater(t, rows, 50, "limits")
+
+	security, err := os.ReadFile("SECURITY.md")
+	require.NoError(t, err)
+	named := tests.FindAllStringSubmatch(string(security), -1)
+	assert.Greater(t, len(named), 30, "tests named in SECURITY.md")
+	for _, name := range named {
+		assert.Contains(t, code.String(), "\nfunc "+name[1]+"(t *testing.T) {", "SECURITY.md")
+	}
 }
 
 // TestDecisionsAreDated: each decision has its number and date.
