@@ -45,7 +45,9 @@ func New(ctx context.Context, node *backplane.Node, namespace string, opts *Opti
 		stats: Stats{Refused: map[int]uint64{}, Closed: map[int]uint64{}},
 	}
 	h.reports.init(errorlog.New("hub", o.Logger, onError, stackOf), func() { h.count(func(s *Stats) { s.Unreported++ }) })
-	h.ns, err = node.Namespace(ctx, namespace, &backplane.NamespaceOptions{Prepare: h.prepare, OnRequest: h.serve})
+	h.ns, err = node.Namespace(ctx, namespace, &backplane.NamespaceOptions{
+		Prepare: h.prepare, OnRequest: h.serve, Refuse: o.Refuse, OnOperation: o.OnOperation,
+	})
 	if err != nil {
 		return nil, err
 	}

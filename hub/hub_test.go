@@ -178,6 +178,39 @@ func TestFloodOfUnreadableMessages(t *testing.T) {
 	}
 }
 
+// TestRefuse: a server does not carry out for others what its options refuse, and carries it out for itself.
+func TestRefuse(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	var seen []backplane.Operations
+	h, err := hub.New(t.Context(), newNode(t, bus), "hub", &hub.Options{
+		Refuse: backplane.Requests | backplane.Disconnects, OnError: func(error) {},
+		OnOperation: func(op *backplane.Operation) error {
+			seen = append(seen, op.Kind)
+			return errors.New("no")
+		},
+	})
+	require.NoError(t, err)
+	f := &fake{make(chan hub.Message), make(chan hub.Message, 10), make(chan struct{}), 0}
+	h.WebSocket(func(http.ResponseWriter, *http.Request, int) (hub.Socket, error) { return f, nil }).ServeHTTP(nil, &http.Request{})
+	for h.Namespace().Len() == 0 {
+		time.Sleep(time.Millisecond) // polls
+	}
+	other, err := hub.New(t.Context(), newNode(t, bus), "hub", nil)
+	require.NoError(t, err)
+	n, _ := other.Kick(t.Context(), hub.Everyone(), 4000, "")
+	assert.Zero(t, n)
+	n, err = other.Join(t.Context(), hub.Everyone(), "room")
+	assert.ErrorContains(t, err, "no")
+	assert.Zero(t, n)
+	assert.Equal(t, []backplane.Operations{backplane.Joins}, seen)
+	assert.Equal(t, 1, h.Namespace().Len())
+	n, err = h.Kick(t.Context(), hub.Everyone().Local(), 4000, "")
+	assert.NoError(t, err)
+	assert.Equal(t, 1, n)
+	require.NoError(t, errors.Join(other.Close(t.Context()), h.Close(t.Context())))
+	assert.Equal(t, 4000, f.code)
+}
+
 // TestBlockedCallback: Close returns when its context ends, and the callback stays behind.
 func TestBlockedCallback(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})

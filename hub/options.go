@@ -7,6 +7,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/outgoing"
 )
 
@@ -76,6 +77,12 @@ type Options struct {
 	// Queue has the limits of each connection's outgoing queue, and its policy. With the policy Disconnect, a client
 	// that does not read is broken off, with code 1008 in CloseError and Stats.
 	Queue outgoing.Options
+
+	// Refuse and OnOperation say which operations of other servers this one does not carry out, as those of
+	// backplane.NamespaceOptions do: Requests are Kick, Queries Connections, Joins and Leaves those of a Hub,
+	// AckBroadcasts SendAck, and Disconnects no method of a Hub.
+	Refuse      backplane.Operations
+	OnOperation func(op *backplane.Operation) error
 
 	// Logger and OnError get the errors that no call returns: panics of callbacks, errors of OnMessage and
 	// Authenticate that are not addressed to the client, and unreadable messages of other servers. They are called on

@@ -122,3 +122,27 @@ func TestForgedChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestForgedRequests: other nodes cannot take the receiver of messages out of its room, or disconnect it.
+func TestForgedRequests(t *testing.T) {
+	fleettest.Run(t, nil, func(t *testing.T, f *fleettest.Fleet) {
+		nodes := virtuals(t, f, 3)
+		attacker := f.Broker("attacker")
+		for op := uint64(4); op <= 6; op++ { // join, leave, disconnect
+			b := msgpack.AppendString(msgpack.AppendUint(msgpack.AppendArrayLen(nil, 13), 1), "forged")
+			b = msgpack.AppendString(msgpack.AppendUint(b, op), "attacker")
+			b = msgpack.AppendString(msgpack.AppendNil(msgpack.AppendNil(msgpack.AppendUint(b, 0))), "")
+			b = msgpack.AppendArrayLen(b, len(nodes))
+			for _, n := range nodes {
+				b = msgpack.AppendString(b, n.core.ID())
+			}
+			b = msgpack.AppendBytes(msgpack.AppendNil(msgpack.AppendUint(msgpack.AppendUint(b, 0), 0)), nil)
+			require.NoError(t, attacker.Publish(t.Context(), broker.Native.Requests("presence"), b))
+		}
+		time.Sleep(10 * time.Millisecond) // they have arrived
+		late := virtually(t, f, "late")
+		require.NoError(t, late.Join("lobby", presence.Member{ID: "1"}))
+		within(t, 2*time.Second, 1, append(nodes, late)...)
+		attacker.Close(t.Context())
+	})
+}

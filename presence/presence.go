@@ -100,8 +100,11 @@ func New(ctx context.Context, node *backplane.Node, opts *Options) (*Presence, e
 	case limit > 0 && limit < maxFrame:
 		return nil, &OptionError{"node", fmt.Sprintf("its broker takes only %d bytes in a message, and %d are needed", limit, maxFrame)}
 	}
-	// The member's own room is the only way to one node, so the subscription is for rooms.
-	ns, err := node.Namespace(ctx, o.Namespace, &backplane.NamespaceOptions{Subscription: backplane.DynamicSubscription})
+	// The member's own room is the only way to one node, so the subscription is for rooms, and no other node may take the member
+	// out of it.
+	ns, err := node.Namespace(ctx, o.Namespace, &backplane.NamespaceOptions{
+		Subscription: backplane.DynamicSubscription, Refuse: backplane.AllOperations &^ backplane.Broadcasts,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("presence: new: %w", err)
 	}
