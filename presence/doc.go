@@ -65,13 +65,14 @@
 //	a member joins, changes or leaves   when the message arrives
 //	Close                               when its message arrives
 //	a node starts                       0.2 s after the nodes know each other, and after one response of each
-//	messages are lost, a link is cut,   at most 2 s after messages pass again and all nodes know each other
+//	messages are lost, a link is cut,   at most 2.2 s after messages pass again and all nodes know each other
 //	  a process is frozen
 //	a process crashes                   at most 4.2 s after its last sign of life
 //
-// These are times for an Interval of 1 s: 0.2 s is a fifth of it, and 2 s are two. 4.2 s are a fifth of the Interval in
-// addition to PeerTimeout and half a Heartbeat of backplane.Options, after which a node expires. If a neighbour in the
-// ring crashes in these 2 s, they begin anew when it has expired.
+// These are times for an Interval of 1 s. 4.2 s are a fifth of the Interval in addition to PeerTimeout and half a
+// Heartbeat of backplane.Options, after which a node expires. 2.2 s are 2.2 Intervals: at most 1 until a digest is sent,
+// 0.4 for changes that may be on their way, 0.5 until other nodes that lack the same are notified, and 0.2 until they
+// ask; the rest is for the messages. If a neighbour in the ring crashes meanwhile, they begin anew when it has expired.
 //
 // In an outage, also one that no broker notices, such as a frozen server:
 //

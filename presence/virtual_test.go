@@ -123,12 +123,12 @@ func TestWithinTheStatedTime(t *testing.T) {
 		join(nodes[3], "2")
 		time.Sleep(moment)
 		nodes[3].link.mute.Store(false)
-		within(t, 2*time.Second, 2, nodes...)
+		within(t, 2200*time.Millisecond, 2, nodes...)
 		nodes[5].link.deaf.Store(true)
 		join(nodes[3], "3")
 		time.Sleep(moment)
 		nodes[5].link.deaf.Store(false)
-		within(t, 2*time.Second, 3, nodes...)
+		within(t, 2200*time.Millisecond, 3, nodes...)
 		for _, v := range nodes[2:] {
 			v.link.deaf.Store(true)
 		}
@@ -137,7 +137,7 @@ func TestWithinTheStatedTime(t *testing.T) {
 		for _, v := range nodes[2:] {
 			v.link.deaf.Store(false)
 		}
-		within(t, 2*time.Second, 4, nodes...)
+		within(t, 2200*time.Millisecond, 4, nodes...)
 
 		// Outages that are shorter and longer than the time after which a node is lost.
 		members := 4
@@ -152,7 +152,7 @@ func TestWithinTheStatedTime(t *testing.T) {
 				members += 2
 				time.Sleep(length)
 				fault[1]()
-				within(t, 2*time.Second, members, nodes...)
+				within(t, 2200*time.Millisecond, members, nodes...)
 			}
 		}
 

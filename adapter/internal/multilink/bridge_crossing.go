@@ -37,7 +37,8 @@ type crossing struct {
 	passing *waiting             // the last result of next
 	terms   [2]time.Time         // of the leases on both links
 	retired map[string]time.Time // leaders that have handed over, and the end of their rest; zero: for good
-	handed  bool                 // a leader has retired
+	handed  bool                 // a leader has retired since the last election
+	elder   string               // the only older node in the last election that this node lost; empty if there were several
 	rest    bool                 // this node must hand over, because it may miss messages
 	resting time.Time            // this node does not lead before this
 	first   bool                 // this node is the oldest
@@ -259,6 +260,9 @@ func (c *crossing) retire(uid string, forGood bool) {
 		c.retired[strings.Clone(uid)] = until
 	}
 	c.handed = true
+	if c.first && forGood && uid == c.elder {
+		c.became = time.Now() // its goodbye came before this mark
+	}
 }
 
 // elect decides whether this node leads. The oldest of the nodes on both links leads. It
@@ -291,11 +295,13 @@ func (c *crossing) elect(now time.Time) {
 		}
 	}
 	resting, first := now.Before(c.resting), true
+	var elders []string
 	for _, r := range rivals {
 		until, retired := c.retired[r.id]
 		switch {
 		case !retired && r.before(self):
 			first, c.rivaled = false, true
+			elders = append(elders, r.id)
 		case resting && (!retired || !until.IsZero() && r.before(self)):
 			first = false // if all rest, the oldest leads
 		}
@@ -305,8 +311,13 @@ func (c *crossing) elect(now time.Time) {
 			c.became = now
 		}
 	}
-	if first {
+	switch {
+	case first:
 		c.older = time.Time{}
+	case len(elders) == 1:
+		c.elder = elders[0]
+	default:
+		c.elder = ""
 	}
 	c.first, c.handed, c.others = first, false, len(rivals)
 	terms := [2]time.Time{since1, since2}
