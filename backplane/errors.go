@@ -50,7 +50,7 @@ var (
 	// ErrStalled is reported, in an *OpError, for a member whose method did not return for Options.StallTimeout. The
 	// node continues without the member: it gets no message until the call returns. The missed messages are counted in
 	// Stats.Skipped.
-	ErrStalled = errors.New("the member does not return from its callback")
+	ErrStalled = errors.New("its method does not return")
 	// ErrUnsigned, ErrUnknownKey, ErrForged, ErrStale and ErrReplayed are the reasons of a *MessageError.
 	//
 	//	ErrUnsigned      the message has no signature
