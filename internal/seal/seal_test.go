@@ -238,6 +238,7 @@ func TestBrokerSigns(t *testing.T) {
 	signing := Broker(b, NewSigner(r, "p"))
 	limit := signing.Capabilities().MaxPayload
 	assert.Equal(t, 200-MaxSize, limit)
+	assert.Zero(t, Broker(unlimited{b}, NewSigner(r, "p")).Capabilities().MaxPayload, "of a broker without a limit")
 	got := make(chan []byte, 2)
 	_, err := signing.Subscribe(t.Context(), collect(got), broker.Exactly(room))
 	require.NoError(t, err)
@@ -249,6 +250,10 @@ func TestBrokerSigns(t *testing.T) {
 	var size *broker.PayloadError
 	assert.True(t, errors.As(signing.Publish(t.Context(), room, append(message, make([]byte, MaxSize)...)), &size))
 }
+
+type unlimited struct{ broker.Broker }
+
+func (unlimited) Capabilities() broker.Capabilities { return broker.Capabilities{} }
 
 type collect chan []byte
 
