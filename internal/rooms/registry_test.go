@@ -67,14 +67,37 @@ func ids(s *Selection[int]) (out []string) {
 	return out
 }
 
-// Random operations have the effects that they have on sets, and Watch's function is called for exactly the rooms that
-// become empty.
+// Random operations have the effects that they have on sets, Watch's function is called for exactly the rooms that become
+// empty, and the changes that WatchChanges' function gets have the same effects.
 func TestRegistryAgainstModel(t *testing.T) {
 	for seed := range uint64(4) {
 		rnd := rand.New(rand.NewPCG(seed, 41))
 		r, m := New[int](), model{}
 		var emptied []string
 		r.Watch(func(room string) { emptied = append(emptied, room) })
+
+		shown, watched := map[string]bool{}, model{} // by the changes
+		r.WatchChanges(func(c Change, room, member string) {
+			switch c {
+			case Created:
+				require.False(t, shown[room])
+				shown[room] = true
+			case Joined:
+				require.True(t, shown[room])
+				if watched[member] == nil {
+					watched[member] = map[string]bool{}
+				}
+				watched[member][room] = true
+			case Left:
+				require.True(t, watched[member][room])
+				if delete(watched[member], room); len(watched[member]) == 0 {
+					delete(watched, member)
+				}
+			case Deleted:
+				require.True(t, shown[room] && !watched.holds(room))
+				delete(shown, room)
+			}
+		})
 
 		var members, names []string
 		for i := range 30 {
@@ -176,8 +199,11 @@ func TestRegistryAgainstModel(t *testing.T) {
 					require.Equal(t, id, got[0], "its own id comes first")
 				}
 			}
+			require.Equal(t, sorted(held), sorted(shown))
 			for _, room := range names {
 				require.Equal(t, held[room], r.Holds(room))
+				require.Equal(t, len(m.selected([]string{room}, nil)), r.Count(Filter{Rooms: []string{room}}))
+				require.Equal(t, held[room], watched.holds(room))
 			}
 			want := m.selected(rooms, except)
 			require.Equal(t, len(want) > 0, r.Selects(Filter{Rooms: rooms, Except: except}))
