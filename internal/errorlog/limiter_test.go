@@ -89,4 +89,5 @@ func TestPrintable(t *testing.T) {
 		assert.Equal(t, want, errorlog.Printable(in, 100))
 	}
 	assert.Equal(t, "ü…", errorlog.Printable("üüü", 3), "cut between characters")
+	assert.Equal(t, "…", errorlog.Printable("\x80\x80\x80\x80", 2), "no character begins")
 }

@@ -3,6 +3,7 @@ package msgpack_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,6 +33,18 @@ func TestSmallest(t *testing.T) {
 		{math.MinInt32, 5}, {math.MinInt32 - 1, 9}, {math.MinInt64, 9},
 	} {
 		assert.Len(t, msgpack.AppendInt(nil, c.v), c.size, fmt.Sprint(c.v))
+	}
+}
+
+// TestSmallestLengths: the same for the lengths of texts, binary data, lists and maps.
+func TestSmallestLengths(t *testing.T) {
+	for _, c := range []struct{ n, text, binary, list int }{ // bytes of the length
+		{0, 1, 2, 1}, {15, 1, 2, 1}, {16, 1, 2, 3}, {31, 1, 2, 3}, {32, 2, 2, 3}, {255, 2, 2, 3}, {256, 3, 3, 3}, {65_535, 3, 3, 3}, {65_536, 5, 5, 5},
+	} {
+		assert.Len(t, msgpack.AppendString(nil, strings.Repeat("x", c.n)), c.text+c.n)
+		assert.Len(t, msgpack.AppendBytes(nil, make([]byte, c.n)), c.binary+c.n)
+		assert.Len(t, msgpack.AppendArrayLen(nil, c.n), c.list)
+		assert.Len(t, msgpack.AppendMapLen(nil, c.n), c.list)
 	}
 }
 

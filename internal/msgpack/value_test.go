@@ -147,6 +147,9 @@ func TestAppendValueRefuses(t *testing.T) {
 	list[0] = list
 	dict := map[string]any{}
 	dict["x"] = dict
+	type named map[string]named
+	own := named{}
+	own["x"] = own
 	nested := func(n int) any {
 		var v any
 		for range n {
@@ -164,6 +167,7 @@ func TestAppendValueRefuses(t *testing.T) {
 		"cyclic slice":    list,
 		"cyclic map":      dict,
 		"a level more":    nested(msgpack.ValueDepth + 1),
+		"cyclic own map":  own,
 		"300 + 300":       []any{nested(250), [][]json.RawMessage{{deepJSON}}, map[string]any{"a": wrap(deepJSON, 300)}},
 		"UTF-8":           "\xff",
 		"UTF-8 key":       map[string]int{"\xff": 1},

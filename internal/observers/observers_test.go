@@ -67,9 +67,15 @@ func (w *witness) RequestStart(ctx context.Context, d *observe.Request) context.
 	return w.start(ctx, "RequestStart", &d.State)
 }
 func (w *witness) RequestResponse(ctx context.Context, d *observe.Request, node string) {
-	w.end(ctx, "RequestResponse "+node, &d.State)
+	was := d.State
+	d.State = w.name + " responded"
+	w.end(ctx, "RequestResponse "+node, &was)
 }
 func (w *witness) RequestEnd(ctx context.Context, d *observe.Request) {
+	if d.State != w.name+" responded" {
+		w.call(fmt.Sprint("RequestEnd has the state ", d.State))
+	}
+	d.State = w.name
 	w.end(ctx, "RequestEnd", &d.State)
 }
 func (w *witness) ServeStart(ctx context.Context, d *observe.Serve) context.Context {
