@@ -17,6 +17,7 @@
 # make migration       a chat moves from socket.io 2 to socket.io 4, without a break: docs/MIGRATION.md
 # make changeover      two Go nodes bridge two fleets of Node.js servers, and the one that does it is closed, killed and
 #              stopped, while each side sends MESSAGES (default 10000) at 400 a second; and a burst of 200,000
+# make resharding      what slots that move, failovers and masters that come and go do to sharded pub/sub, beside Node.js: docs/RESHARDING.md
 # make check   format, vet, staticcheck, tidiness, licences
 # make noharm  every operation with generated contents beside Node.js servers of seven versions;
 #              UPDATE=1 writes docs/NOHARM.md
@@ -33,7 +34,7 @@ N ?= 5000
 ROUNDS ?= 300
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: changeover migration demo test bench check fuzz noharm soak setup chat websocket sse graphql connect hub-pictures hub-load chat-picture chat-load socketio socketio-picture trace rolling-restart
+.PHONY: changeover resharding migration demo test bench check fuzz noharm soak setup chat websocket sse graphql connect hub-pictures hub-load chat-picture chat-load socketio socketio-picture trace rolling-restart
 
 demo:
 	@go run ./demo -broker '$(BROKER)'
@@ -95,7 +96,7 @@ check:
 
 noharm:
 	@scripts/setup redis node interop
-	@CROSSROOM_NOHARM=full CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -timeout 2h -run '^TestNoHarm$$' ./internal/interop $(if $(UPDATE),-update)
+	@CROSSROOM_NOHARM=full CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -timeout 2h -run '^TestNoHarm(Sharded)?$$' ./internal/interop $(if $(UPDATE),-update)
 
 soak:
 	@scripts/setup redis nats
@@ -108,6 +109,10 @@ migration:
 changeover:
 	@scripts/setup redis node interop
 	@CROSSROOM_REQUIRE_SERVERS=1 CROSSROOM_CHANGEOVER=$(MESSAGES) go test -count=1 -timeout 60m -v -run '^TestBridgeChangeOvers$$' ./internal/outage
+
+resharding:
+	@scripts/setup redis node interop
+	@CROSSROOM_RESHARDING=full CROSSROOM_REQUIRE_SERVERS=1 go test -count=1 -timeout 60m -run '^TestResharding$$' ./broker/redis
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)

@@ -39,6 +39,9 @@ type traffic struct {
 	gaps     []error
 	resumed  int
 	affected map[broker.Channel]bool // by an interruption so far
+
+	lenient     bool   // messages may be lost by the publisher
+	unexplained uint64 // missed without an interruption
 }
 
 func (r *traffic) Deliver(ch broker.Channel, payload []byte) {
@@ -49,7 +52,10 @@ func (r *traffic) Deliver(ch broker.Channel, payload []byte) {
 	if n > r.got[ch]+1 {
 		r.missed[ch] += n - r.got[ch] - 1
 		// Filters may join an interruption that has begun with others.
-		assert.Less(r.t, r.whole[ch], r.resumed, "%v: message %d was missed without an interruption", ch, r.got[ch]+1)
+		if r.whole[ch] >= r.resumed {
+			r.unexplained += n - r.got[ch] - 1
+			assert.True(r.t, r.lenient, "%v: message %d was missed without an interruption", ch, r.got[ch]+1)
+		}
 	}
 	if r.down {
 		assert.NotNil(r.t, r.gap, "%v: delivered during an interruption of everything", ch)
