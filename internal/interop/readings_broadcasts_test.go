@@ -64,15 +64,19 @@ func usual() shape {
 }
 
 func (s shape) bytes() string {
-	packet := s.packet
+	packet, opts := s.parts()
+	return arrayOf(s.uid, packet, opts)
+}
+
+func (s shape) parts() (packet, opts string) {
+	packet, opts = s.packet, s.opts
 	if packet == "" {
 		packet = mapOf("type", s.typ, "data", s.data, "nsp", s.nsp, "id", s.id)
 	}
-	opts := s.opts
 	if opts == "" {
 		opts = mapOf("rooms", s.rooms, "except", s.except, "flags", s.flags)
 	}
-	return arrayOf(s.uid, packet, opts)
+	return packet, opts
 }
 
 // mapOf returns a map of keys and encoded values.

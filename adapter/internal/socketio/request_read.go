@@ -440,7 +440,7 @@ func readAckRequestID(id []byte, r *wire.Request) error {
 	return err
 }
 
-// readSelector reads the opts of a broadcast with acknowledgements. Opts need not be an
+// readSelector reads the opts of a broadcast with acknowledgements, and of every one of the sharded adapter. Opts need not be an
 // object: text, numbers and booleans have neither rooms nor exceptions.
 func readSelector(opts []byte, b *wire.Broadcast) (time.Duration, error) {
 	in := msgpack.NewReader(opts)

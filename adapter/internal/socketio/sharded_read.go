@@ -197,9 +197,7 @@ func (f *shardFields) event(ns string, m *shard, b *wire.Broadcast) (timeout tim
 	if b.Flags&wire.Binary != 0 { // only v5 sends such packets
 		return 0, errPacketType
 	}
-	opts := msgpack.NewReader(f.opts)
-	timeout, err = readOpts(&opts, b)
-	if err != nil {
+	if timeout, err = readSelector(f.opts, b); err != nil {
 		return 0, err
 	}
 	for name, value := range b.Header {

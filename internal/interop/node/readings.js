@@ -19,6 +19,7 @@ const generations = {
   v5: { server: "socket.io-2", adapter: "socket.io-redis-5", client: "socket.io-client-2" },
   v6: { server: "socket.io-4.0", adapter: "socket.io-redis-6", client: "socket.io-4.0" },
   v8: { server: "socket.io", adapter: "@socket.io/redis-adapter", client: "socket.io-client" },
+  sharded: { server: "socket.io", adapter: "@socket.io/redis-adapter", client: "socket.io-client" },
 };
 const generation = process.argv[2];
 const packages = generations[generation];
@@ -73,10 +74,23 @@ class Redis extends EventEmitter {
     this.published.push({ channel, message });
     setImmediate(() => this.deliver(channel, Buffer.from(message)));
   }
+  // The sharded adapter takes this for node-redis 4, which hands each channel's messages to a function of its own.
+  sSubscribe(channel, handler) {
+    (this.shards ??= new Map()).set(channel, handler);
+  }
+  sUnsubscribe() {}
+  async sPublish(channel, message) {
+    this.publish(channel, message);
+  }
+  async sendCommand(args) {
+    return [args[2], "2"];
+  }
   send_command(name, args, done) {
     done(null, [args[1], "2"]);
   }
   deliver(channel, payload) {
+    const handler = this.shards?.get(channel);
+    if (handler) handler(payload, Buffer.from(channel));
     for (const pattern of this.patterns) {
       if (channel.startsWith(pattern.slice(0, -1))) this.emit("pmessageBuffer", Buffer.from(pattern), Buffer.from(channel), payload);
     }
@@ -163,7 +177,7 @@ class Stage {
       const adapter =
         generation === "v6"
           ? createAdapter({ pubClient: this.redis, subClient: this.redis })
-          : createAdapter.createAdapter(this.redis, this.redis);
+          : createAdapter[generation === "sharded" ? "createShardedAdapter" : "createAdapter"](this.redis, this.redis);
       this.io = new Server({ adapter });
     }
     this.nsp = this.io.of(nsp);
