@@ -25,6 +25,9 @@ const (
 	shardReceivers = 8
 )
 
+// shardRoom is the name of a room; all have one length.
+func shardRoom(i int) string { return fmt.Sprintf("room %03d", i) }
+
 // busiest is the processor time that the busiest master used, for each message published.
 const busiest = "CPU ns of the busiest master"
 
@@ -190,7 +193,7 @@ func brokersOnShards(sharded bool) shardsWay {
 		var channels []broker.Channel
 		var filters []broker.Filter
 		for i := range shardRooms {
-			channels = append(channels, broker.Native.Room("/", fmt.Sprint("room ", i)))
+			channels = append(channels, broker.Native.Room("/", shardRoom(i)))
 			filters = append(filters, broker.Exactly(channels[i]))
 		}
 		for range shardReceivers {
@@ -215,14 +218,14 @@ func brokersOnShards(sharded bool) shardsWay {
 	}
 }
 
-// rawShards is the limit of Redis: many SPUBLISH commands written at a time to a plain connection of each master, and
-// readers that only count bytes.
+// rawShards is the limit of Redis: many SPUBLISH commands to the same channels, written at a time to a plain connection of
+// each master, and readers that only count bytes.
 func rawShards(ctx context.Context, s *stage, c *cluster, arrived func(int)) (func(context.Context) error, int64, error) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{c.masters[0].Addr}})
 	s.later(client.Close)
 	names := make(map[string][]string) // by master
 	for i := range shardRooms {
-		name := fmt.Sprintf("raw#/#room %03d#", i) // all of one length
+		name := redisbroker.DefaultPrefix + "-crossroom#/#" + shardRoom(i) + "#" // the channels of the others
 		m, err := client.MasterForKey(ctx, name)
 		if err != nil {
 			return nil, 0, err
