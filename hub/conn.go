@@ -81,7 +81,8 @@ func (c *Conn) Hub() *Hub { return c.hub }
 // Context returns a context that ends with the connection. Its cause is the *CloseError.
 func (c *Conn) Context() context.Context { return c.ctx }
 
-// Send queues a message for this connection alone. It never waits. It returns a *MessageError or ErrDropped.
+// Send queues a message for this connection alone. It never waits. It returns a *MessageError or ErrDropped. nil means
+// queued, not written.
 func (c *Conn) Send(m Message) error {
 	if err := m.check(); err != nil {
 		return err
@@ -108,7 +109,7 @@ func (c *Conn) Join(ctx context.Context, rooms ...string) error {
 	return c.hub.ns.Join(ctx, c.id, prefixed(roomPrefix, rooms)...)
 }
 
-// Leave takes the connection out of rooms.
+// Leave takes the connection out of rooms. It waits, and fails, as backplane's Namespace.Leave does.
 func (c *Conn) Leave(ctx context.Context, rooms ...string) error {
 	return c.hub.ns.Leave(ctx, c.id, prefixed(roomPrefix, rooms)...)
 }
@@ -131,7 +132,7 @@ func unprefixed(list []string) []string {
 
 // Ack acknowledges a message of SendAck, with a value. It returns false if the connection owes no acknowledgement of
 // that id: it was given before, the id is unknown, or 256 others were sent since. It may wait while the broker's
-// queue is full.
+// queue is full, for at most RequestsTimeout of backplane.Options. The caller keeps value.
 func (c *Conn) Ack(id string, value []byte) bool {
 	c.mu.Lock()
 	for i, p := range c.acks {
@@ -146,8 +147,9 @@ func (c *Conn) Ack(id string, value []byte) bool {
 	return false
 }
 
-// Close writes what is queued and closes the connection with a code and a reason, in the background. An event stream
-// gets them as an event "close". A code that cannot be sent becomes 1011.
+// Close writes the queued messages and closes the connection with a code and a reason, in the background, within
+// Options.CloseTimeout. An event stream gets them as an event "close". A code that a close frame cannot have becomes 1011:
+// valid are 1000 to 1014, except 1004, 1005 and 1006, and 3000 to 4999. If the connection has ended, it does nothing.
 func (c *Conn) Close(code int, reason string) {
 	c.end(&CloseError{Code: code, Reason: reason}, true)
 }

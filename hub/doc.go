@@ -12,12 +12,12 @@
 //	http.Handle("/ws", coderws.Handler(h, nil))      // or gorillaws.Handler
 //	http.Handle("/events", h.SSE())
 //	...
-//	err = h.Drain(ctx, 200)                          // connections in a second
-//	err = errors.Join(h.Close(ctx), node.Close(ctx), b.Close(ctx)) // in this order
+//	h.Drain(drainCtx, 200)                           // at the end: close 200 connections in a second
+//	err = errors.Join(h.Close(ctx), server.Shutdown(ctx), node.Close(ctx), b.Close(ctx)) // in this order
 //
 // The package imports no WebSocket library. hub/coderws and hub/gorillaws connect two of them, in modules of their own;
-// [Socket] is what another one must offer. Socket.IO clients need package adapter instead. The hub stores no messages,
-// and knows no format of messages.
+// [Socket] is the interface for another one. Socket.IO clients need package adapter instead. The hub stores no
+// messages, and knows no format of messages.
 //
 // # Targets
 //
@@ -28,43 +28,74 @@
 // # Delivery
 //
 // A message is encoded once for each server, and its bytes are shared by all connections there. nil from Send means
-// accepted. A connection gets each message at most once, while it is connected. A message that was sent before the
-// connection entered its rooms, or after its end, does not reach it, unless Options.Resume returns it. The order of messages, and what happens while the broker is down, are those of package
-// backplane. SendAck waits for acknowledgements.
+// accepted: it is in the queues of the selected connections of this server, and in the broker's queue for the others.
+// The connection of the sender gets the message too, if the target selects it.
+//
+//   - A connection gets each message at most once, while it is connected. Messages that were sent before it entered its
+//     rooms, or after its end, do not reach it, unless Options.Resume returns them.
+//   - Messages that one goroutine sends to equal targets arrive in order. Conn.Send has its place in this order.
+//     Messages of different servers, or to different targets, have no order, except as package backplane says.
+//   - An event stream that resumes gets the messages of Resume first, then the live ones that came meanwhile, and then
+//     those of OnConnect. A live message with the ID of a resumed one is left out. A live message
+//     without an ID, or with another one, may repeat a resumed one.
+//
+// # Outages of the broker
+//
+// Connections stay, and new ones are accepted. Messages reach the connections of this server. For the others they wait
+// in the broker's queue, and Send waits while that is full. Calls that reach all servers return a
+// *backplane.PartialError at their deadline. Clients may miss messages of other servers, and the hub does not notify
+// them: OnError of backplane.Options gets a *backplane.InterruptedError, and Health of the node says when the outage
+// has ended. A program whose clients must not miss anything then sends them a message to load their state anew.
+//
+// # Calls that wait
+//
+//	New                                    for the broker, until ctx ends. ctx limits only the call
+//	Send, SendJSON, Emit                   while the broker's queue is full, until ctx ends
+//	SendAck                                until all have acknowledged, timeout has elapsed, or ctx ends
+//	Connections, Join, Leave, Kick         for all servers, until RequestsTimeout of backplane.Options or the end of ctx
+//	  of the Hub
+//	Join, Leave of a Conn                  perhaps for the broker, until ctx ends: see Namespace.Join of backplane
+//	Conn.Ack                               while the broker's queue is full, at most RequestsTimeout
+//	Drain, Close of the Hub                for connections and their callbacks, until ctx ends
+//	all others                             no
 //
 // # The life of a connection
 //
-//	what fails                                              the response
+//	failed check                                            response
 //	the origin of the page (Options.Origins)                403
-//	MaxConnections, or the hub drains or is closed          503, with Retry-After
+//	MaxConnections, or the hub drains or is closed          503, with a Retry-After of 1 to 5 seconds
 //	Authenticate                                            the status of its *StatusError, otherwise 500
-//	names that Authenticate returns                         400
-//	the handshake                                           400 and the like, of the WebSocket library
-//	Resume, which is called after the stream has entered    as for Authenticate
-//	its rooms
+//	names that Authenticate returns: longer than 4,094      400
+//	bytes, or not UTF-8
+//	the handshake                                           of the WebSocket library, such as 400
+//	an event stream: the broker does not take its rooms     503
+//	an event stream: Resume                                 as for Authenticate
 //
-// The connection enters its rooms, OnConnect is called, and messages are read. It ends with one of these codes,
-// which OnDisconnect gets as a *[CloseError] and Stats counts:
+// The checks come in this order. A WebSocket is accepted after its handshake, and then enters its rooms. An event
+// stream first enters its rooms, Resume is called, and then it is accepted. In both cases OnConnect is called next, and
+// then messages are read.
 //
-//	code                what happened
+// It ends with one of these codes, which OnDisconnect gets as a *[CloseError] and Stats counts:
+//
+//	code                cause
 //	of the client       it closed the connection; 1005 if it gave no code, 1006 if the connection broke
 //	1000                IdleTimeout
 //	1001                Close of the hub; an event stream's client left
 //	1002                a violation of the WebSocket protocol
 //	1006                no answer to a ping (ErrUnresponsive)
 //	1007                text that is not UTF-8, or not the JSON of OnJSON
-//	1008                more messages than Rate allows; more than 64 KiB of control frames or empty fragments, and twice
-//	                    MaxMessage, between two messages or pings; a queue that is full: the client reads too slowly
+//	1008                more messages than Rate allows; more than 64 KiB and twice MaxMessage received without a whole
+//	                    message or a ping; a full queue or a write of Queue.WriteTimeout: the client reads too slowly
 //	1009                a message of more than MaxMessage bytes
 //	1011                OnConnect or OnMessage panicked or failed
 //	1012                Drain
-//	1013                the broker did not take the connection's rooms
+//	1013                the broker refused a WebSocket's rooms, or took more than 5 seconds for them
 //	any                 Kick, Conn.Close, a *CloseError of OnConnect or OnMessage
 //
-// A client whose queue is full, or that does not answer a ping, sees 1006: it reads nothing, so that it gets no close
-// frame. A browser tab that sleeps may be such a client, and reconnects when it wakes up.
+// These are the codes on the server. A client whose queue is full, or that does not answer a ping, does not read, so it
+// gets no close frame, and sees 1006. A browser tab that sleeps may be such a client, and reconnects when it wakes up.
 //
-// A slow handshake is not seen by the hub: set http.Server.ReadHeaderTimeout.
+// The hub does not limit the time of a handshake: set http.Server.ReadHeaderTimeout.
 //
 // # Event streams
 //
@@ -73,17 +104,51 @@
 // server ends a stream, its last event is "close", with the code and reason as {"code":4001,"reason":"…"}. EventSource
 // reconnects unless the page calls its close method, or gets status 204 (Refuse(204, "")). A comment goes out in each
 // PingInterval. The header X-Accel-Buffering makes nginx pass events on at once; proxies that compress or buffer
-// responses must be told not to, for text/event-stream.
+// responses need a configuration that excludes text/event-stream.
 //
 // # Callbacks
 //
-// Options.OnMessage and OnConnect run on a goroutine of their connection and may block and call any method, except
-// Drain and Close of the hub, which wait for them. Their ctx ends with the connection. Authenticate and Resume run on the
-// HTTP server's goroutine. Panics are reported, counted in Stats, and end only their connection.
+// OnConnect, OnMessage and OnDisconnect run on a goroutine of their connection, one at a time and in this order;
+// Authenticate and Resume on the HTTP server's goroutine of the request. They may block: that delays only their
+// connection or request, and Drain and Close of the hub, which wait for them. So none of them may call Drain or Close
+// of the hub, or Close of its node. All other methods are allowed. The ctx of OnConnect and OnMessage ends with the
+// connection; the request's context ends when the client gives up. OnError runs on a goroutine of its own. It may
+// block, and may call all methods except Close of the hub. Panics are reported, counted in Stats, and end only their
+// connection or request.
+//
+// # Ownership
+//
+// Bytes and slices that are passed to a method belong to the caller again when it returns. Those that a callback gets
+// may be kept, and must not be changed. The same holds for the bytes that SendAck returns. The slices of an
+// Identity and the messages that Resume returns belong to the hub. All other results, with their slices and maps,
+// belong to the caller. New copies Options with their slices.
+//
+// # Errors
+//
+//	*OptionError                    New, Drain                   correct the program
+//	*MessageError                   Send, SendJSON, SendAck,     correct the message: text that is not UTF-8, a line break in
+//	                                Emit, Conn.Send              Event or ID, or no id for SendAck
+//	*broker.PayloadError            the same, not Conn.Send      send less: the broker's MaxPayload with a few bytes of frame
+//	an error of encoding/json       SendJSON                     correct the value
+//	ErrDropped                      Conn.Send, Conn.SendJSON     none: the client is too slow, or has left
+//	*backplane.NameError            Join of Hub and Conn, Send   choose another name
+//	*backplane.PartialError         SendAck, Connections, Join,  use the partial result, or repeat the call: it has the same
+//	                                Leave, Kick                  effect, except SendAck
+//	backplane.ErrClosed             all of these, after Close    none: it is final
+//	other errors of backplane       New: Node.Namespace; Send: Namespace.Broadcast; Emit: Emitter.Broadcast; Conn.Join, Leave:
+//	                                the same of Namespace; Hub.Join, Leave: JoinAll, LeaveAll; Kick: Request; SendAck: BroadcastAck
+//
+// # The end
+//
+// Drain closes the connections at a rate, and takes their number divided by perSecond, in seconds. Close closes the
+// others at once, and takes at most CloseTimeout and the time of running callbacks. A small server needs no Drain. Give
+// Drain a context of its own: if it ends, Close needs time too. http.Server.Shutdown waits for event streams, and knows
+// nothing of WebSockets, so call it after Close, or at the same time as Drain. Then close the node, and then its
+// broker. After Close all methods return errors, or do nothing.
 //
 // # Memory and goroutines
 //
-// A WebSocket has one goroutine, one more while messages are written, and another one while a ping waits for its answer. An
-// event stream has those of net/http, and one while messages are written. docs/guides/hub.md has measured sizes, and
-// docs/LIMITS.md lists what clients can make a server remember.
+// A WebSocket has one goroutine, one more while messages are written, and another one while a ping waits for its
+// answer. An event stream has those of net/http, and one while messages are written. docs/guides/hub.md has measured
+// sizes, and docs/LIMITS.md lists what clients can make a server remember.
 package hub

@@ -71,11 +71,11 @@ func (e *StatusError) Error() string {
 // Refuse returns a *StatusError.
 func Refuse(status int, reason string) error { return &StatusError{status, reason} }
 
-// The errors below are causes of a CloseError, or wrapped by what methods return.
+// These errors are causes of a CloseError, or are wrapped by errors that methods return.
 var (
 	// ErrGap is returned by Options.Resume if the history does not reach back to the last event of the client.
 	ErrGap = errors.New("the history does not reach back so far")
-	// ErrDropped: the message was not queued, because the queue is full or the connection has ended.
+	// ErrDropped: Conn.Send did not queue the message, because the queue is full or the connection has ended.
 	ErrDropped = errors.New("hub: the connection's queue does not take the message")
 	// ErrTooLarge: the client's message exceeds Options.MaxMessage. A Socket returns it from Read.
 	ErrTooLarge = errors.New("message is too large")

@@ -23,8 +23,8 @@ type Info struct {
 	Since time.Time
 }
 
-// Connections lists the connections that t selects, on every server: Connections(ctx, Room("lobby")) is who is in the
-// lobby. With a *backplane.PartialError the list lacks those of the servers that did not respond. Other errors are
+// Connections lists the connections that t selects, on every server: Connections(ctx, Room("lobby")) returns those
+// in the lobby. With a *backplane.PartialError the list lacks those of the servers that did not respond. Other errors are
 // those of backplane's Namespace.MembersDetail.
 func (h *Hub) Connections(ctx context.Context, t Target) ([]Info, error) {
 	s, ok := t.selection()
@@ -59,7 +59,8 @@ type kick struct {
 // Kick closes the connections that t selects, on every server, with a code and a reason, and returns their number.
 // The codes 4000 to 4999 are free for applications. A client may connect again at once: refuse it in
 // Options.Authenticate if it should not. With a *backplane.PartialError some servers did not respond, and may have
-// closed theirs. Messages that were sent before may overtake the request or come too late: give the reason here.
+// closed theirs. A message that was sent shortly before may reach a client of another server or not: pass the reason to
+// Kick instead. A code that cannot be sent becomes 1011, as with Conn.Close.
 func (h *Hub) Kick(ctx context.Context, t Target, code int, reason string) (int, error) {
 	s, ok := t.selection()
 	if !ok {

@@ -30,7 +30,8 @@ type Hub struct {
 }
 
 // New opens a namespace of the node for connections. Every server of the fleet that opens it is a part of the same
-// hub. It returns an *OptionError, or an error of Node.Namespace. The caller closes the hub before the node.
+// hub. It waits for the broker as Node.Namespace does, until ctx ends; ctx limits only the call. It returns an *OptionError,
+// or an error of Node.Namespace. The caller closes the hub before the node.
 func New(ctx context.Context, node *backplane.Node, namespace string, opts *Options) (*Hub, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -54,8 +55,8 @@ func New(ctx context.Context, node *backplane.Node, namespace string, opts *Opti
 	return h, nil
 }
 
-// Namespace returns the namespace of the backplane, for what the hub does not offer. Its members are connections, and
-// its rooms have prefixes of the hub's own. Do not add members, and send nothing to it but with Emit.
+// Namespace returns the namespace of the backplane, for operations that the hub does not offer. Its members are connections, and
+// its rooms have prefixes of the hub's own. Do not add members, and send messages to it only with Send, SendAck and Emit.
 func (h *Hub) Namespace() *backplane.Namespace { return h.ns }
 
 // Send sends a message to the connections that t selects, on every server. nil means accepted: local connections have
@@ -86,7 +87,8 @@ func (h *Hub) SendJSON(ctx context.Context, t Target, v any) error {
 // with the id, usually in OnMessage: put the id into the message in a form of your own. SendAck returns the values of
 // Conn.Ack in the order of their arrival. Event streams get the message and are not waited for. It returns a
 // *backplane.PartialError if some acknowledgements did not come, and otherwise the errors of Send. The
-// acknowledgements from one server are limited to 4,096.
+// acknowledgements from one server are limited to 4,096; further ones count as missing. Messages that
+// wait for acknowledgements at the same time need different ids.
 func (h *Hub) SendAck(ctx context.Context, t Target, id string, m Message, timeout time.Duration) ([][]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, err
@@ -105,7 +107,8 @@ func (h *Hub) SendAck(ctx context.Context, t Target, id string, m Message, timeo
 	return acks.Values, err
 }
 
-// Emit sends a message from a process without connections: namespace is that of the hubs.
+// Emit sends a message from a process without connections: namespace is that of the hubs. Like Send it waits while the
+// broker's queue is full. It returns a *MessageError, or an error of backplane's Emitter.Broadcast.
 func Emit(ctx context.Context, e *backplane.Emitter, namespace string, t Target, m Message) error {
 	if err := m.check(); err != nil {
 		return err
@@ -117,13 +120,13 @@ func Emit(ctx context.Context, e *backplane.Emitter, namespace string, t Target,
 	return e.Broadcast(ctx, namespace, m.encode(""), s)
 }
 
-// Join puts the connections that t selects into rooms, on every server, and returns their number. With a
-// *backplane.PartialError some servers did not respond.
+// Join puts the connections that t selects into rooms, on every server, and returns their number. It waits for all servers.
+// With a *backplane.PartialError some did not respond. Other errors are those of backplane's Namespace.JoinAll.
 func (h *Hub) Join(ctx context.Context, t Target, rooms ...string) (int, error) {
 	return h.change(ctx, t, rooms, h.ns.JoinAll)
 }
 
-// Leave takes the connections that t selects out of rooms, like Join.
+// Leave takes the connections that t selects out of rooms, on every server. It waits, and fails, like Join.
 func (h *Hub) Leave(ctx context.Context, t Target, rooms ...string) (int, error) {
 	return h.change(ctx, t, rooms, h.ns.LeaveAll)
 }
@@ -157,7 +160,8 @@ func (h *Hub) prepare(m *backplane.Message) {
 // restart), perSecond of them in a second, in random order and at irregular intervals, so that their clients do not
 // reconnect all at once. The node leaves its fleet as with Node.Drain of package backplane, which must not be called
 // too: Health.Ready is false at once, and the other nodes see Peer.Leaving. Drain returns when all connections have
-// ended and their callbacks have returned, or with the context's error. Then call Close. The hub and the node send and
+// ended and their callbacks have returned, or with the context's error; or at once with an *OptionError, if perSecond is
+// not positive. Then call Close. The hub and the node send and
 // receive until then. Hubs of one node are drained at the same time, each by a call.
 func (h *Hub) Drain(ctx context.Context, perSecond float64) error {
 	if !(perSecond > 0) {
@@ -185,8 +189,9 @@ func (h *Hub) Drain(ctx context.Context, perSecond float64) error {
 }
 
 // Close refuses new connections, closes the present ones with 1001 (going away), all at once, and leaves the
-// namespace. It waits for the connections and their callbacks. When ctx ends first, Close breaks the remaining
-// connections off and returns the context's error; a callback that never returns stays behind. It is idempotent.
+// namespace. It waits for the connections and their callbacks. When ctx ends first, Close breaks off the remaining
+// connections and returns the context's error, which may be joined with one of backplane's Namespace.Close; a callback
+// that never returns stays behind. It may be called during a Drain, and again.
 func (h *Hub) Close(ctx context.Context) error {
 	for _, c := range h.refuse() {
 		c.end(&CloseError{Code: codeGoingAway, Reason: "server shuts down"}, true)
@@ -323,7 +328,8 @@ type Stats struct {
 	// Received counts the messages of clients. Sent counts messages that were written to clients, and Dropped those
 	// that queues dropped, each message once for each connection.
 	Received, Sent, Dropped uint64
-	// Panics of callbacks, Unreadable messages of other servers, and errors that were Unreported because too many waited.
+	// Panics counts those of callbacks, Unreadable the messages of other servers that could not be read, and Unreported
+	// the errors that Logger and OnError did not get because too many waited.
 	Panics, Unreadable, Unreported uint64
 }
 

@@ -15,8 +15,10 @@ import (
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/broker"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/broker/memory/memorytest"
 	"github.com/crossroom/crossroom/hub"
 	"github.com/crossroom/crossroom/internal/msgpack"
+	"github.com/crossroom/crossroom/outgoing"
 )
 
 func newNode(t *testing.T, bus *memorybroker.Bus) *backplane.Node {
@@ -36,6 +38,7 @@ func TestOptions(t *testing.T) {
 		"Origins": {Origins: []string{"["}}, "PingInterval": {PingInterval: -1}, "PingTimeout": {PingTimeout: -1},
 		"IdleTimeout": {IdleTimeout: -1}, "CloseTimeout": {CloseTimeout: -1}, "Retry": {Retry: -1},
 		"MaxMessage": {MaxMessage: -1}, "Burst": {Burst: -1}, "MaxConnections": {MaxConnections: -1},
+		"Queue.WriteTimeout": {Queue: outgoing.Options{WriteTimeout: -1}},
 	} {
 		_, err := hub.New(t.Context(), node, "hub", &o)
 		var e *hub.OptionError
@@ -238,4 +241,40 @@ func TestErrors(t *testing.T) {
 	assert.ErrorIs(t, err, cause)
 	assert.EqualError(t, hub.Refuse(401, "who?"), "hub: refused with status 401: who?")
 	assert.True(t, strings.HasPrefix((&hub.MessageError{Reason: "x"}).Error(), "hub: "))
+}
+
+// TestOutage: a hub accepts connections while its node is cut off, and sends to them. Messages for other servers wait.
+func TestOutage(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	node, other := newNode(t, bus), newNode(t, bus)
+	h, err := hub.New(t.Context(), node, "hub", &hub.Options{
+		Authenticate: func(*http.Request) (hub.Identity, error) { return hub.Identity{Rooms: []string{"lobby"}}, nil },
+	})
+	require.NoError(t, err)
+	there, err := hub.New(t.Context(), other, "hub", &hub.Options{
+		Authenticate: func(*http.Request) (hub.Identity, error) { return hub.Identity{Rooms: []string{"lobby"}}, nil },
+	})
+	require.NoError(t, err)
+	connect := func(h *hub.Hub) *fake {
+		f := &fake{in: make(chan hub.Message), out: make(chan hub.Message, 10), closed: make(chan struct{})}
+		before := h.Stats().Sockets
+		h.WebSocket(func(http.ResponseWriter, *http.Request, int) (hub.Socket, error) { return f, nil }).ServeHTTP(nil, &http.Request{})
+		require.Eventually(t, func() bool {
+			list, err := h.Connections(t.Context(), hub.Room("lobby").Local())
+			return err == nil && len(list) == before+1
+		}, 10*time.Second, time.Millisecond)
+		return f
+	}
+	far := connect(there)
+	b := node.Broker().(*memorybroker.Broker)
+	memorytest.Cut(b, nil)
+	near := connect(h)
+	require.NoError(t, h.Send(t.Context(), hub.Room("lobby"), hub.Text("hello")))
+	assert.Equal(t, "hello", string((<-near.out).Data))
+	assert.Empty(t, far.out)
+	memorytest.Heal(b)
+	assert.Equal(t, "hello", string((<-far.out).Data))
+	require.NoError(t, h.Close(t.Context()))
+	require.NoError(t, there.Close(t.Context()))
+	assert.ErrorIs(t, h.Send(t.Context(), hub.Everyone(), hub.Text("late")), backplane.ErrClosed)
 }

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// OnJSON makes an Options.OnMessage of a function that gets messages decoded from JSON. A message that is not JSON of
-// a T, or binary, closes the connection with 1007.
+// OnJSON returns a function for Options.OnMessage that decodes messages from JSON and calls f with them. A message that is
+// not JSON of a T, or binary, closes the connection with 1007.
 func OnJSON[T any](f func(ctx context.Context, c *Conn, v T) error) func(context.Context, *Conn, Message) error {
 	return func(ctx context.Context, c *Conn, m Message) error {
 		var v T

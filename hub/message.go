@@ -12,14 +12,14 @@ import (
 
 // Message is one message to or from a client.
 type Message struct {
-	// Data is the content: UTF-8, or any bytes if Binary is set. What a callback gets may be kept and must not be
-	// changed. What is passed to a method belongs to the caller again when the method returns.
+	// Data is the content: UTF-8, or any bytes if Binary is set. "Ownership" in the package documentation says who may
+	// change it.
 	Data []byte
 	// Binary makes a binary WebSocket message. An event stream gets it in base64, as an event named "binary" unless
 	// Event is set.
 	Binary bool
-	// Event and ID are the fields event and id of an event stream. A WebSocket does not show them. They are empty in
-	// messages of clients.
+	// Event and ID are the fields event and id of an event stream, each one line of UTF-8. A WebSocket does not show them.
+	// They are empty in messages of clients.
 	Event, ID string
 }
 

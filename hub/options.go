@@ -11,15 +11,17 @@ import (
 	"github.com/crossroom/crossroom/outgoing"
 )
 
-// Options of a Hub. A nil *Options and zero fields mean the defaults. New copies them.
+// Options configure a Hub. A nil *Options and zero fields mean the defaults. Negative numbers and times are an
+// *OptionError, except a negative Rate, which means no limit, and those of Queue, which package outgoing describes. New
+// copies them.
 type Options struct {
 	// Authenticate is called for each request before its connection is accepted. The connection gets the user and the
 	// rooms that it returns. A *StatusError refuses with that status; another error, or a panic, refuses with 500 and
 	// is reported. It runs on the goroutine of the HTTP server. Nil admits all clients, without a user.
 	Authenticate func(r *http.Request) (Identity, error)
 
-	// OnConnect is called when messages to its targets reach the connection, and before the client's first message is
-	// read. An error closes the connection, as one of OnMessage does.
+	// OnConnect is called once, when the connection has entered its rooms, so that messages can reach it, and before the
+	// client's first message is read. An error closes the connection, as one of OnMessage does.
 	OnConnect func(ctx context.Context, c *Conn) error
 
 	// OnMessage is called with each message of a WebSocket client, one at a time for a connection, on a goroutine of
@@ -29,14 +31,15 @@ type Options struct {
 	OnMessage func(ctx context.Context, c *Conn, m Message) error
 
 	// OnDisconnect is called once for each connection whose OnConnect was called, when it has ended and its other
-	// callbacks have returned. It gets no more messages then.
+	// callbacks have returned. No message can reach the connection then. It may block; Drain and Close wait for it.
 	OnDisconnect func(c *Conn, reason *CloseError)
 
-	// Resume is called for an event stream whose client sends Last-Event-ID, after the stream has entered its rooms.
+	// Resume is called for an event stream whose client sends Last-Event-ID, after the stream has entered its rooms and
+	// before it is accepted. Messages that are sent meanwhile wait.
 	// It returns the messages that the client missed, which go out first. Live messages that have the ID of one of
 	// them are left out. ErrGap means that older messages are missing too: the client gets an event "gap", as it does
-	// without Resume. Another error refuses the request, as one of Authenticate does. ctx ends after
-	// Queue.WriteTimeout.
+	// without Resume. Another error refuses the request, as one of Authenticate does. ctx ends
+	// after Queue.WriteTimeout, 30 s by default, or with the connection.
 	Resume func(ctx context.Context, c *Conn, lastEventID string) ([]Message, error)
 
 	// Origins are the hosts of pages that may connect, besides the host of the request: patterns of path.Match, such
@@ -52,30 +55,31 @@ type Options struct {
 	Rate, Burst int
 
 	// MaxConnections limits the connections of this server, streams included. More are refused with 503. Default: no
-	// limit but that of the system's files.
+	// limit. The operating system limits the number of open files.
 	MaxConnections int
 
 	// PingInterval is the time after which a client that has sent nothing gets a ping, or an event stream a comment,
 	// so that proxies keep the connection open. Default: 25 s.
 	PingInterval time.Duration
 
-	// PingTimeout limits the answer to a ping. Then the connection is broken off. Default: 20 s.
+	// PingTimeout limits the answer to a ping. After that the connection is broken off. Default: 20 s.
 	PingTimeout time.Duration
 
 	// IdleTimeout closes a WebSocket with 1000 if its client has sent no message for that time. Pongs do not count.
 	// Default: none, because many clients only listen.
 	IdleTimeout time.Duration
 
-	// CloseTimeout limits the time for queued messages and the closing handshake. Then the connection is broken off.
+	// CloseTimeout limits the time for queued messages and the closing handshake. After that the connection is broken off.
 	// Default: 5 s.
 	CloseTimeout time.Duration
 
-	// Retry is the time after which the clients of event streams should reconnect, give or take a half of it at
-	// random. Default: 2 s.
+	// Retry is the time after which the clients of event streams should reconnect. Each client gets a random time between
+	// half and one and a half of it. Default: 2 s.
 	Retry time.Duration
 
-	// Queue has the limits of each connection's outgoing queue, and its policy. With the policy Disconnect, a client
-	// that does not read is broken off, with code 1008 in CloseError and Stats.
+	// Queue has the limits of each connection's outgoing queue, and its policy. With the policy Disconnect, which is the
+	// default, a client that does not read is broken off, with code 1008 in CloseError and Stats. WriteTimeout must not be
+	// negative.
 	Queue outgoing.Options
 
 	// Refuse and OnOperation say which operations of other servers this one does not carry out, as those of
@@ -93,13 +97,14 @@ type Options struct {
 	OnError func(error)
 }
 
-// Identity is what Options.Authenticate knows of a client.
+// Identity is the result of Options.Authenticate for one client.
 type Identity struct {
-	// User is the name for User targets; empty for none. A user may have any number of connections.
+	// User is the name for User targets; empty for none. A user may have any number of connections. The name and those of
+	// rooms have at most 4,094 bytes of UTF-8.
 	User string
-	// Rooms that the connection enters.
+	// Rooms are the rooms that the connection enters. Their number is not limited.
 	Rooms []string
-	// Value is for the host: see Conn.Value.
+	// Value is data of the application, which Conn.Value returns. The hub does not use it.
 	Value any
 }
 
@@ -115,7 +120,7 @@ func (o *Options) withDefaults() (Options, error) {
 		}
 	}
 	for name, d := range map[string]time.Duration{"PingInterval": c.PingInterval, "PingTimeout": c.PingTimeout,
-		"IdleTimeout": c.IdleTimeout, "CloseTimeout": c.CloseTimeout, "Retry": c.Retry} {
+		"IdleTimeout": c.IdleTimeout, "CloseTimeout": c.CloseTimeout, "Retry": c.Retry, "Queue.WriteTimeout": c.Queue.WriteTimeout} {
 		if d < 0 {
 			return c, &OptionError{name, "negative"}
 		}

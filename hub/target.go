@@ -31,7 +31,8 @@ func User(names ...string) Target { return Target{rooms: prefixed(userPrefix, na
 // Connection selects connections by their ids.
 func Connection(ids ...string) Target { return Target{rooms: append([]string(nil), ids...)} }
 
-// And selects the connections of both targets, each once. What only one of them excludes is excluded.
+// And selects the connections that t or other selects, each once. A connection that t or other excludes is excluded from
+// both. The result is Local or Volatile if one of them is.
 func (t Target) And(other Target) Target {
 	t.rooms = join(t.rooms, other.rooms)
 	t.except = join(t.except, other.except)
@@ -41,7 +42,7 @@ func (t Target) And(other Target) Target {
 	return t
 }
 
-// Except excludes the connections that other selects. What other itself excludes plays no part.
+// Except excludes the connections that other selects. The exclusions of other are ignored.
 func (t Target) Except(other Target) Target {
 	if other.everyone {
 		return Target{}
@@ -50,7 +51,8 @@ func (t Target) Except(other Target) Target {
 	return t
 }
 
-// Volatile lets connections that are not ready drop the message: see package outgoing.
+// Volatile marks the message as not worth waiting for: the queue of a connection that reads too slowly drops it first, as
+// package outgoing describes.
 func (t Target) Volatile() Target { t.volatile = true; return t }
 
 // Local selects only connections of this server: nothing is published.

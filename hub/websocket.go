@@ -15,8 +15,9 @@ import (
 // Socket is a WebSocket of any package, after its handshake. hub/coderws and hub/gorillaws implement it.
 //
 // A Socket may also have the method WriteFrames(list [][]byte) error. The hub calls it in place of Write, with
-// WebSocket frames of whole messages, unmasked and not compressed, which all connections share. It must keep them
-// apart from the control frames of the WebSocket package, and change no byte of them; the list is its own.
+// WebSocket frames of whole messages, unmasked and not compressed, which all connections share. It must
+// not write them into the middle of a frame of the WebSocket package, and must not change their bytes. It may change the
+// list.
 type Socket interface {
 	// Read waits for the next message, and answers pings and the client's close frame meanwhile. One goroutine calls
 	// it. It returns a *CloseError with Remote if the client has closed the connection, one without Remote if the
@@ -33,13 +34,13 @@ type Socket interface {
 	CloseNow()
 }
 
-// Upgrade makes a WebSocket of a request, or writes a response and returns an error. It does not check the Origin. The
+// Upgrade turns a request into a WebSocket, or writes a response and returns an error. It does not check the Origin. The
 // Socket refuses messages of more than maxMessage bytes. Upgrade must not keep w and r.
 type Upgrade func(w http.ResponseWriter, r *http.Request, maxMessage int) (Socket, error)
 
-// WebSocket returns a handler that makes connections of requests: it checks the origin, calls Authenticate, upgrades,
-// and serves the connection on a goroutine of its own. ServeHTTP returns after the handshake, which gives the memory
-// of the request back.
+// WebSocket returns a handler that turns requests into connections: it checks the origin, calls Authenticate, upgrades,
+// and serves the connection on a goroutine of its own. ServeHTTP returns after the handshake, so that the memory of the
+// request is free.
 func (h *Hub) WebSocket(upgrade Upgrade) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, ok := h.admit(w, r)
