@@ -23,6 +23,9 @@ type fleet interface {
 	// count counts sockets, without a list where the servers can.
 	count(ctx context.Context, t wire.Selection) (*backplane.Count, error)
 	rooms(ctx context.Context) (*backplane.Result[string], error)
+	// eachMember and eachRoom list in pages, where the servers of the only link can: see Operator.EachSocket.
+	eachMember(ctx context.Context, t wire.Selection, yield func(wire.MemberInfo) bool) error
+	eachRoom(ctx context.Context, yield func(string) bool) error
 	peers(ctx context.Context) (*observe.Peers, error)
 	// onSocket carries out an operation on one socket that is not local.
 	onSocket(ctx context.Context, f func(context.Context, *leg) error) error

@@ -202,6 +202,46 @@ func (l *leg) rooms(ctx context.Context) (*backplane.Result[string], error) {
 	return m, err
 }
 
+func (l *leg) eachMember(ctx context.Context, t wire.Selection, yield func(wire.MemberInfo) bool) error {
+	if !t.LocalOnly && !t.Nobody() {
+		looking, cancel := l.within(ctx)
+		listed := l.dialect == V5 || l.lately(looking).old > 0
+		if cancel(); listed {
+			m, err := l.members(ctx, t, true)
+			return eachOf(m, err, yield)
+		}
+	}
+	coverage, err := l.core.EachMember(ctx, t, yield)
+	f := coverage.(backplane.Coverage)
+	return whole(wire.OpMembers, &f, err)
+}
+
+// eachOf passes on a list.
+func eachOf(m *backplane.Result[backplane.MemberInfo], err error, yield func(wire.MemberInfo) bool) error {
+	if m != nil {
+		for _, info := range m.List {
+			if !yield(wire.MemberInfo(info)) {
+				break
+			}
+		}
+	}
+	return err
+}
+
+func (l *leg) eachRoom(ctx context.Context, yield func(string) bool) error {
+	if l.dialect != V5 {
+		looking, cancel := l.within(ctx)
+		_ = l.lately(looking) // for the codec
+		cancel()
+	}
+	coverage, err := l.core.EachRoom(ctx, yield)
+	f := coverage.(backplane.Coverage)
+	if l.dialect == V5 {
+		return err
+	}
+	return whole(wire.OpRooms, &f, err)
+}
+
 // target converts a selection for the core's public methods.
 func target(s wire.Selection) backplane.Target {
 	t := backplane.All().InAll(s.All...).Except(s.Except...).Header(s.Header)

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"strings"
 
@@ -76,6 +77,21 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.Result[string], e
 	return ns.fleet.rooms(ctx)
 }
 
+// EachRoom iterates over all rooms that have sockets on any node, sorted, each once, like AllRooms. Memory and errors are
+// as with EachSocket.
+func (ns *Namespace) EachRoom(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		stopped := false
+		err := ns.fleet.eachRoom(ctx, func(room string) bool {
+			stopped = !yield(room, nil)
+			return !stopped
+		})
+		if err != nil && !stopped {
+			yield("", err)
+		}
+	}
+}
+
 // members lists the selected sockets, sorted by id, each once.
 func (o Operator) members(ctx context.Context, detail bool) (*backplane.Result[backplane.MemberInfo], error) {
 	t, some := o.ns.resolve(ctx, o.target)
@@ -89,15 +105,19 @@ func (o Operator) members(ctx context.Context, detail bool) (*backplane.Result[b
 	if err == nil {
 		err = some
 	}
-	// Of two entries for one socket the one with more data comes first.
-	slices.SortStableFunc(out.List, func(a, b backplane.MemberInfo) int {
+	out.List = onceEach(out.List)
+	return out, err
+}
+
+// onceEach sorts sockets by id, and leaves of two entries for one socket the one with more data.
+func onceEach(list []backplane.MemberInfo) []backplane.MemberInfo {
+	slices.SortStableFunc(list, func(a, b backplane.MemberInfo) int {
 		if c := strings.Compare(a.ID, b.ID); c != 0 {
 			return c
 		}
 		return worth(b) - worth(a)
 	})
-	out.List = slices.CompactFunc(out.List, func(a, b backplane.MemberInfo) bool { return a.ID == b.ID })
-	return out, err
+	return slices.CompactFunc(list, func(a, b backplane.MemberInfo) bool { return a.ID == b.ID })
 }
 
 func worth(m backplane.MemberInfo) int {

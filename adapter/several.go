@@ -243,6 +243,27 @@ func (s *several) rooms(ctx context.Context) (*backplane.Result[string], error) 
 	return out, err
 }
 
+// eachMember and eachRoom list a server on several links once, so they need the whole lists.
+func (s *several) eachMember(ctx context.Context, t wire.Selection, yield func(wire.MemberInfo) bool) error {
+	m, err := s.members(ctx, t, true)
+	if m != nil {
+		m.List = onceEach(m.List)
+	}
+	return eachOf(m, err, yield)
+}
+
+func (s *several) eachRoom(ctx context.Context, yield func(string) bool) error {
+	list, err := s.rooms(ctx)
+	if list != nil {
+		for _, room := range list.List {
+			if !yield(room) {
+				break
+			}
+		}
+	}
+	return err
+}
+
 func (s *several) peers(ctx context.Context) (*observe.Peers, error) {
 	parts := eachPart(s.legs, func(l *leg) (p multilink.Part[*observe.Peers]) {
 		p.Value, p.Err = l.ns.Peers(ctx)

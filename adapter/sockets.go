@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 
 	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/internal/wire"
@@ -48,13 +49,50 @@ func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
 	}
 	out := &Sockets{List: make([]RemoteSocket, len(m.List)), Coverage: m.Coverage}
 	for i, info := range m.List {
-		out.List[i] = RemoteSocket{ID: info.ID, Node: info.Node, Rooms: info.Rooms, ns: o.ns}
-		var about struct{ Handshake, Data json.RawMessage }
-		if info.Data != nil && json.Unmarshal(info.Data, &about) == nil {
-			out.List[i].Handshake, out.List[i].Data = about.Handshake, about.Data
-		}
+		out.List[i] = o.ns.remote(wire.MemberInfo(info))
 	}
 	return out, err
+}
+
+func (ns *Namespace) remote(info wire.MemberInfo) RemoteSocket {
+	s := RemoteSocket{ID: info.ID, Node: info.Node, Rooms: info.Rooms, ns: ns}
+	var about struct{ Handshake, Data json.RawMessage }
+	if info.Data != nil && json.Unmarshal(info.Data, &about) == nil {
+		s.Handshake, s.Data = about.Handshake, about.Data
+	}
+	return s
+}
+
+// EachSocket iterates over the sockets that FetchSockets lists, and holds only a part of them in memory: at first about
+// 4 MiB of messages in all, or 16 KiB of each Go node if that is more, and then 256 KiB. A Node.js server sends its
+// whole list at once. In dialect v5, beside servers older than 6.1, and on a server with several links the whole list is
+// made first.
+//
+// The last pair may have an error in place of a socket: a *backplane.PartialError if nodes are missing, also because
+// they left or failed during the loop. Without it the list is complete: it has each socket that was selected during the
+// whole loop, in no order. The loop's body may take any time; ctx limits the loop as a whole.
+func (o Operator) EachSocket(ctx context.Context) iter.Seq2[RemoteSocket, error] {
+	return func(yield func(RemoteSocket, error) bool) {
+		err := o.check()
+		if err != nil {
+			yield(RemoteSocket{}, err)
+			return
+		}
+		t, some := o.ns.resolve(ctx, o.target)
+		stopped := false
+		if err = some; isPartial(some) {
+			err = o.ns.fleet.eachMember(ctx, t, func(info wire.MemberInfo) bool {
+				stopped = !yield(o.ns.remote(info), nil)
+				return !stopped
+			})
+		}
+		if err == nil {
+			err = some
+		}
+		if err != nil && !stopped {
+			yield(RemoteSocket{}, err)
+		}
+	}
 }
 
 // BindData stores Data in the variable that dst points to, like encoding/json.

@@ -56,6 +56,14 @@ func (d namespaceDoor) BroadcastAck(ctx context.Context, payload []byte, s wire.
 	return d.ns.broadcastAck(ctx, payload, &s, timeout, AckFuncs(on))
 }
 
+func (d namespaceDoor) EachMember(ctx context.Context, s wire.Selection, yield func(wire.MemberInfo) bool) (any, error) {
+	return d.ns.eachMember(ctx, &s, func(m MemberInfo) bool { return yield(wire.MemberInfo(m)) })
+}
+
+func (d namespaceDoor) EachRoom(ctx context.Context, yield func(string) bool) (any, error) {
+	return d.ns.eachRoom(ctx, yield)
+}
+
 func (d namespaceDoor) Foreign(ctx context.Context) (wire.Unannounced, error) {
 	return d.ns.foreign(ctx)
 }

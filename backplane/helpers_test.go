@@ -307,7 +307,8 @@ type rawPeer struct {
 	mu    sync.Mutex
 	seen  map[broker.Kind][][]byte
 	hook  func(r *wire.Request)
-	lives map[string]int64 // the nodes in whose names it has sent frames, with the start of their lives
+	onAsk func(r *wire.Request) // requests to it alone; nil for none
+	lives map[string]int64      // the nodes in whose names it has sent frames, with the start of their lives
 	sub   broker.Subscription
 }
 
@@ -339,6 +340,13 @@ func (w *rawPeer) Deliver(ch broker.Channel, payload []byte) {
 	w.mu.Unlock()
 	if token, _ := cutTokens(payload); token != nil && listens {
 		w.prove(sender(payload), ch.Name(), since, token)
+	}
+	if ch.Kind() == broker.KindNodeResponses && w.onAsk != nil {
+		var ask wire.Response
+		r := new(wire.Request)
+		assert.NoError(w.t, backplane.NativeCodec().DecodeResponse(payload, chat, &ask))
+		assert.NoError(w.t, backplane.NativeCodec().DecodeRequest(ask.Payload, chat, r))
+		w.onAsk(r)
 	}
 	if ch.Kind() == broker.KindRequests && hook != nil {
 		r := new(wire.Request)

@@ -221,6 +221,10 @@ func (a *arrivals) response(ch broker.Channel, payload []byte) {
 		return
 	}
 	ns.node.members.Heard(r.Node)
+	if r.Ask {
+		a.asked(ch, r.Payload)
+		return
+	}
 	// On the shared channel most responses are for other nodes' requests.
 	if !ns.requests.Own(r.RequestID) {
 		a.drop(ch, observe.DropForeign, nil)

@@ -14,18 +14,18 @@ import (
 // nativeCodec is Crossroom's own protocol: MessagePack arrays with a fixed order.
 //
 //	broadcast  [1, origin, seq, flags, rooms, except, header, relay, payload, all]
-//	request    [1, id, op, origin, bits, rooms, except, member, targets, timeout, flags, header, payload, all]
+//	request    [1, id, op, origin, bits, rooms, except, member, targets, timeout, flags, header, payload, all, page, after]
 //	response   [1, id, node, bits, count, rooms, members, payload, error, header]
 //	member     [id, rooms, data]
 //
 // The first element is the version of the layout. Later versions add elements at the end, which this version skips,
-// and operations, which it ignores. Empty lists and headers are nil; an empty all is left out. timeout is in
-// milliseconds.
+// and operations, which it ignores. Empty lists and headers are nil; what is empty at the end from all on is left out.
+// timeout is in milliseconds.
 type nativeCodec struct{}
 
 const nativeVersion = 1
 
-// How many elements a message has without all.
+// How many elements a message has without all and what follows it.
 const (
 	broadcastFields = 9
 	requestFields   = 13
@@ -48,6 +48,8 @@ const (
 	bitAck
 	bitBusy
 	bitMore
+	bitRest
+	bitAsk
 )
 
 func (nativeCodec) Protocol() broker.Protocol { return broker.Native }
@@ -104,7 +106,11 @@ func (nativeCodec) AppendRequest(dst []byte, _ string, q *wire.Request) ([]byte,
 			bits |= 1 << i
 		}
 	}
-	dst = msgpack.AppendArrayLen(dst, requestFields+min(len(q.All), 1))
+	more := min(len(q.All), 1)
+	if q.Page > 0 {
+		more = 3
+	}
+	dst = msgpack.AppendArrayLen(dst, requestFields+more)
 	dst = msgpack.AppendInt(dst, nativeVersion)
 	dst = msgpack.AppendString(dst, q.ID)
 	dst = msgpack.AppendUint(dst, uint64(q.Op))
@@ -117,7 +123,11 @@ func (nativeCodec) AppendRequest(dst []byte, _ string, q *wire.Request) ([]byte,
 	dst = msgpack.AppendUint(dst, uint64(max(q.Timeout, 0)/time.Millisecond))
 	dst = msgpack.AppendUint(dst, uint64(q.Flags))
 	dst = appendHeader(dst, q.Header)
-	return appendAll(msgpack.AppendBytes(dst, q.Payload), q.All), nil
+	if dst = msgpack.AppendBytes(dst, q.Payload); q.Page <= 0 {
+		return appendAll(dst, q.All), nil
+	}
+	dst = msgpack.AppendUint(appendStrings(dst, q.All), uint64(q.Page))
+	return msgpack.AppendString(dst, q.After), nil
 }
 
 func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) error {
@@ -142,6 +152,7 @@ func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) erro
 	q.HeaderDropped = r.header(&q.Header)
 	r.bytes(&q.Payload)
 	r.all(requestFields, &q.All)
+	r.page(&q.Page, &q.After)
 	if r.err == nil && (op == 0 || op > uint8(wire.OpBroadcast)) {
 		return fmt.Errorf("native operation %d: %w", op, wire.ErrIgnored)
 	}
@@ -151,17 +162,10 @@ func (nativeCodec) DecodeRequest(payload []byte, _ string, q *wire.Request) erro
 
 func (nativeCodec) AppendResponse(dst []byte, _ string, p *wire.Response) ([]byte, error) {
 	bits := uint64(0)
-	if p.NotFound {
-		bits |= bitNotFound
-	}
-	if p.Ack {
-		bits |= bitAck
-	}
-	if p.Busy {
-		bits |= bitBusy
-	}
-	if p.More {
-		bits |= bitMore
+	for i, set := range [...]bool{p.NotFound, p.Ack, p.Busy, p.More, p.Rest, p.Ask} {
+		if set {
+			bits |= 1 << i
+		}
 	}
 	dst = msgpack.AppendArrayLen(dst, 10)
 	dst = msgpack.AppendInt(dst, nativeVersion)
@@ -198,7 +202,7 @@ func (nativeCodec) DecodeResponse(payload []byte, _ string, p *wire.Response) er
 	r.string(&p.Node)
 	bits := r.bits()
 	p.NotFound, p.Ack, p.Busy = bits&bitNotFound != 0, bits&bitAck != 0, bits&bitBusy != 0
-	p.More = bits&bitMore != 0
+	p.More, p.Rest, p.Ask = bits&bitMore != 0, bits&bitRest != 0, bits&bitAsk != 0
 	var count uint64
 	r.uint(&count)
 	p.Count = int(min(count, 1<<31))
@@ -334,9 +338,25 @@ func (r *nativeReader) strings(to *[]string) {
 // all reads the list after the first fields elements, if there is one.
 func (r *nativeReader) all(fields int, to *[]string) {
 	*to = (*to)[:0]
-	if r.fields > fields && r.err == nil && r.Kind() == msgpack.Array {
+	switch {
+	case r.fields <= fields || r.err != nil:
+	case r.Kind() == msgpack.Array:
 		r.strings(to)
+	default:
+		r.err = r.Skip()
 	}
+}
+
+// page reads what follows all in a request, if that is there.
+func (r *nativeReader) page(bytes *int, after *string) {
+	*bytes, *after = 0, ""
+	if r.fields < requestFields+3 || r.err != nil || r.Kind() != msgpack.Int {
+		return
+	}
+	var n uint64
+	r.uint(&n)
+	*bytes = int(min(n, 1<<30))
+	r.string(after)
 }
 
 func (r *nativeReader) members(to *[]wire.MemberInfo) {

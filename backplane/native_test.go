@@ -95,6 +95,9 @@ func TestNativeRoundTrip(t *testing.T) {
 			Timeout: time.Duration(r.millis()) * time.Millisecond, Flags: wire.Flags(r.flags()),
 			Header: r.header(), Payload: r.bytes(), Native: true,
 		}
+		if r.bool() {
+			q1.Page, q1.After, q1.All = 1+r.count()/4, r.string(), r.strings()
+		}
 		buf, err = native.AppendRequest(buf[:0], chat, &q1)
 		require.NoError(t, err)
 		require.NoError(t, native.DecodeRequest(bytes.Clone(buf), chat, &q), "%+v", q1)
@@ -102,7 +105,7 @@ func TestNativeRoundTrip(t *testing.T) {
 
 		p1 := wire.Response{
 			RequestID: r.string(), Node: r.string(), Members: []wire.MemberInfo{}, Rooms: r.strings(), NotFound: r.bool(),
-			Count: r.count(), Ack: r.bool(), Payload: r.optional(), Err: r.string(), Busy: r.bool(), More: r.bool(), Header: r.header(),
+			Count: r.count(), Ack: r.bool(), Payload: r.optional(), Err: r.string(), Busy: r.bool(), More: r.bool(), Rest: r.bool(), Ask: r.bool(), Header: r.header(),
 		}
 		for range r.IntN(4) {
 			p1.Members = append(p1.Members, wire.MemberInfo{ID: r.string(), Rooms: r.strings(), Data: r.optional()})
@@ -134,7 +137,7 @@ func tidy(message any) {
 	case *wire.Broadcast:
 		none(&m.Rooms, &m.Except)
 	case *wire.Request:
-		none(&m.Rooms, &m.Except, &m.Targets)
+		none(&m.Rooms, &m.All, &m.Except, &m.Targets)
 	case *wire.Response:
 		none(&m.Rooms)
 		if m.Members = slices.Clone(m.Members); len(m.Members) == 0 {
@@ -178,6 +181,8 @@ func TestNativeGolden(t *testing.T) {
 	check("request", got, err, pack([]any{1, "n1.1", 4, "n1", 5, []any{"a"}, []any{"b"}, "m", []any{"x", "y"}, 1500, 2, h, []byte("p")}))
 	got, err = native.AppendRequest(nil, chat, &wire.Request{Op: wire.OpMembers, CountOnly: true, All: []string{"a"}})
 	check("count", got, err, pack([]any{1, "", 1, "", 16, nil, nil, "", nil, 0, 0, nil, []byte{}, []any{"a"}}))
+	got, err = native.AppendRequest(nil, chat, &wire.Request{Op: wire.OpRooms, Page: 5, After: "a"})
+	check("a page", got, err, pack([]any{1, "", 3, "", 0, nil, nil, "", nil, 0, 0, nil, []byte{}, nil, 5, "a"}))
 	got, err = native.AppendRequest(nil, chat, &wire.Request{Op: wire.OpEvent, Close: true, NoReply: true})
 	check("event", got, err, pack([]any{1, "", 8, "", 10, nil, nil, "", nil, 0, 0, nil, []byte{}}))
 
@@ -192,6 +197,10 @@ func TestNativeGolden(t *testing.T) {
 	check("acknowledgement", got, err, pack([]any{1, "n1.1", "", 2, 0, nil, nil, nil, "", nil}))
 	got, err = native.AppendResponse(nil, chat, &wire.Response{RequestID: "n1.1", Node: "n2", More: true, Rooms: []string{"a"}})
 	check("a part", got, err, pack([]any{1, "n1.1", "n2", 8, 0, []any{"a"}, nil, nil, "", nil}))
+	got, err = native.AppendResponse(nil, chat, &wire.Response{RequestID: "n1.1", Node: "n2", Rest: true})
+	check("a page with more after it", got, err, pack([]any{1, "n1.1", "n2", 16, 0, nil, nil, nil, "", nil}))
+	got, err = native.AppendResponse(nil, chat, &wire.Response{RequestID: "n1.1", Node: "n1", Ask: true, Payload: []byte("q")})
+	check("a request to one node", got, err, pack([]any{1, "n1.1", "n1", 32, 0, nil, nil, []byte("q"), "", nil}))
 }
 
 // Later versions may add to the end of everything.

@@ -20,6 +20,26 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 		a.drop(ch, reasonOf(err), err)
 		return false
 	}
+	return a.serve(ch, r, len(payload), d)
+}
+
+// asked handles a request of another node to this one alone. Only pages are requested so: a process that may not
+// publish requests can change nothing by way of the channel for responses.
+func (a *arrivals) asked(ch broker.Channel, payload []byte) {
+	r := new(wire.Request)
+	err := a.ns.codec.DecodeRequest(payload, a.ns.name, r)
+	switch {
+	case err != nil:
+		a.drop(ch, reasonOf(err), err)
+	case ch.Kind() != broker.KindNodeResponses || r.Page <= 0 || r.Op != wire.OpMembers && r.Op != wire.OpRooms:
+		a.drop(ch, observe.DropForeign, nil)
+	default:
+		a.serve(ch, r, len(payload), nil)
+	}
+}
+
+func (a *arrivals) serve(ch broker.Channel, r *wire.Request, size int, d *delivery) (deliver bool) {
+	ns := a.ns
 	if a.unsigned && !a.admitted(ch, kindOf(r.Op), r.Native, r.Origin) {
 		return false
 	}
@@ -29,20 +49,20 @@ func (a *arrivals) request(ch broker.Channel, payload []byte, d *delivery) (deli
 	}
 	ns.node.monitor.HeaderDropped(r.HeaderDropped)
 	ns.node.members.Heard(r.Origin)
-	if a.refusedRequest(r, len(payload)) {
+	if a.refusedRequest(r, size) {
 		return false
 	}
 	switch r.Op {
 	case wire.OpJoin, wire.OpLeave:
-		return a.move(r, ns.desk.Begin(r, len(payload)), d)
+		return a.move(r, ns.desk.Begin(r, size), d)
 	case wire.OpDisconnect:
-		a.disconnect(r, ns.desk.Begin(r, len(payload)), d)
+		a.disconnect(r, ns.desk.Begin(r, size), d)
 		return true
 	case wire.OpBroadcast:
-		a.ackBroadcast(r, ns.desk.Begin(r, len(payload)), d)
+		a.ackBroadcast(r, ns.desk.Begin(r, size), d)
 		return true
 	}
-	if !ns.desk.Take(r, len(payload)) {
+	if !ns.desk.Take(r, size) {
 		a.drop(ch, observe.DropForeign, nil)
 	}
 	return false

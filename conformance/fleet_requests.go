@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -53,6 +54,13 @@ func caseQuestions(ctx context.Context, c *fleet) error {
 			}
 		}
 		for _, t := range []selecting{allMembers(), to("red"), to("blue").except("n0-2"), allMembers().inAll("red", "blue"), allMembers().remote()} {
+			list, err := gathered(ns.EachMember(ctx, t.target()))
+			if err != nil {
+				return fail(f4, "EachMember of %s without a fault ended with %v", describe(t), err)
+			}
+			if err := c.sameMembers("EachMember of "+describe(t), list, asker, t, true); err != nil {
+				return err
+			}
 			if err := c.counted(ctx, asker, t); err != nil {
 				return err
 			}
@@ -80,8 +88,22 @@ func caseQuestions(ctx context.Context, c *fleet) error {
 		if rooms = slices.Compact(rooms); !slices.Equal(all.List, rooms) {
 			return fail(f4, "AllRooms are %q instead of %q", all.List, rooms)
 		}
+		if each, err := gathered(ns.EachRoom(ctx)); err != nil || !slices.Equal(each, rooms) {
+			return fail(f4, "EachRoom has %q, %v instead of %q", each, err, rooms)
+		}
 	}
 	return nil
+}
+
+// gathered reads a loop to its end.
+func gathered[E any](seq iter.Seq2[E, error]) (list []E, err error) {
+	for e, err := range seq {
+		if err != nil {
+			return list, err
+		}
+		list = append(list, e)
+	}
+	return list, nil
 }
 
 // counted compares Count with the members that the case expects.

@@ -32,6 +32,18 @@ func who(ctx context.Context, chat *adapter.Namespace) error {
 	return nil
 }
 
+// census counts the sockets of each server, without a list of them.
+func census(ctx context.Context, chat *adapter.Namespace) (map[string]int, error) {
+	count := map[string]int{}
+	for s, err := range chat.All().EachSocket(ctx) {
+		if err != nil { // the last round: nodes are missing, or the context ended
+			return count, err
+		}
+		count[adapter.NodeName(s.Node)]++
+	}
+	return count, nil // complete
+}
+
 // kick disconnects one socket of any node.
 func kick(ctx context.Context, chat *adapter.Namespace, id string) string {
 	switch err := chat.Disconnect(ctx, id, true); {
@@ -90,6 +102,7 @@ func Example_partialResponses() {
 	defer chats[0].Server().Close(ctx)
 	defer chats[1].Server().Close(ctx)
 
+	fmt.Println(census(ctx, chats[0]))
 	fmt.Println("kick mallory:", kick(ctx, chats[0], "mallory"))
 	fmt.Println("kick bob:", kick(ctx, chats[0], "bob"))
 	memorytest.Kill(brokers[2]) // east crashes
@@ -97,6 +110,7 @@ func Example_partialResponses() {
 		log.Fatal(err)
 	}
 	// Output:
+	// map[east:1 north:1 south:1] <nil>
 	// kick mallory: no node has it
 	// kick bob: done
 	// ada on north

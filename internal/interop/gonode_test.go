@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -186,6 +187,16 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 		if err != nil {
 			return nil, err
 		}
+		var each []string
+		for room, err := range ns.EachRoom(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			each = append(each, room)
+		}
+		if !slices.Equal(each, rooms.List) {
+			return nil, fmt.Errorf("EachRoom has %q, and AllRooms %q", each, rooms.List)
+		}
 		return rooms.List, nil
 	},
 	"fetchSockets": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
@@ -193,8 +204,21 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 		if err != nil {
 			return nil, err
 		}
+		each := map[string]string{}
+		for s, err := range target(n, ns, a).EachSocket(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			each[s.ID] = string(s.Data)
+		}
+		if len(each) != len(sockets.List) {
+			return nil, fmt.Errorf("EachSocket has %d, and FetchSockets %d", len(each), len(sockets.List))
+		}
 		list := []any{}
 		for _, s := range sockets.List {
+			if each[s.ID] != string(s.Data) {
+				return nil, fmt.Errorf("EachSocket has %s of %s, and FetchSockets %s", each[s.ID], s.ID, s.Data)
+			}
 			list = append(list, args{"id": s.ID, "rooms": s.Rooms, "data": raw(s.Data), "handshake": raw(s.Handshake)})
 		}
 		return list, nil

@@ -205,18 +205,23 @@ func (r *Registry[M]) Names() []string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	names := make([]string, 0, len(r.rooms)+len(r.all.list))
+	r.eachName(func(name string) { names = append(names, name) })
+	return names
+}
+
+// eachName calls f with each name of Names. mu is held.
+func (r *Registry[M]) eachName(f func(string)) {
 	for name := range r.rooms {
-		names = append(names, name)
+		f(name)
 	}
 	for _, e := range r.all.list {
 		if e.out {
 			continue
 		}
 		if _, twice := r.rooms[e.id]; !twice { // another member has joined it too
-			names = append(names, e.id)
+			f(e.id)
 		}
 	}
-	return names
 }
 
 // Add registers a member. It returns false if the id is taken.

@@ -177,6 +177,13 @@ type Request struct {
 	// Detail and CountOnly belong to OpMembers. CountOnly means that a Crossroom node responds with the number of
 	// members in Response.Count, and without Members.
 	Detail, CountOnly bool
+	// Page of OpMembers and OpRooms, if positive, asks a Crossroom node for one page: of its members or rooms, in the
+	// order of their names, those after After, as many as take about Page bytes. Foreign peers send all.
+	Page  int
+	After string
+	// To, if set, is the one node that gets the request, in a Response with Ask. It is not encoded. Only pages are
+	// requested so.
+	To string
 	// NoReply means that the requester wants no responses (OpEvent without acknowledgement).
 	NoReply bool
 	// Timeout of OpBroadcast: how long members have to acknowledge; zero if unknown.
@@ -223,7 +230,11 @@ type Response struct {
 	Busy bool
 	// More means that these are some of the node's Members or Rooms; the others are in later responses. Only Native
 	// requests get such responses.
-	More   bool
+	More bool
+	// Rest means that more follows the page that this response ends.
+	Rest bool
+	// Ask means that this is no response: Payload is the encoded request of Node, for the receiver alone.
+	Ask    bool
 	Header Header
 	// Brief, of a response to OpMembers with Detail, says how much of the members' data is omitted so that the list
 	// fits into one message: the larger, the more, up to MaxBrief, which omits everything.

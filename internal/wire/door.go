@@ -95,6 +95,10 @@ type Namespace interface {
 	Broadcast(ctx context.Context, payload []byte, s Selection) error
 	// BroadcastAck is BroadcastAckFunc. It returns a *backplane.Acks.
 	BroadcastAck(ctx context.Context, payload []byte, s Selection, timeout time.Duration, on AckFuncs) (any, error)
+	// EachMember is the loop of EachMember. yield returns false to end it. It returns a backplane.Coverage.
+	EachMember(ctx context.Context, s Selection, yield func(MemberInfo) bool) (any, error)
+	// EachRoom is the loop of EachRoom, like EachMember.
+	EachRoom(ctx context.Context, yield func(string) bool) (any, error)
 	// Foreign counts the foreign peers of the namespace, and those of them that have a response channel of their own.
 	// It returns zero where the broker cannot count. While the link is interrupted it does not wait for the broker:
 	// the error comes at once.

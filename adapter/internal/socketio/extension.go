@@ -25,6 +25,10 @@ type extension struct {
 	err      string   // e: Response.Err
 	busy     bool     // busy: 1 for Response.Busy
 	more     bool     // more: 1 for Response.More
+	rest     bool     // rest: 1 for Response.Rest
+	page     int      // page: Request.Page
+	after    string   // after: Request.After
+	ask      string   // ask: the request in a response with Response.Ask
 	notFound bool     // nf: 1 for Response.NotFound
 	count    int      // c: Response.Count, except of broadcasts with acknowledgements
 	sum      bool     // sum: 1 for Request.CountOnly
@@ -125,6 +129,14 @@ func (x *extension) readJSON(key string, v jsonscan.Value) {
 			x.busy = isOne(v)
 		case "more":
 			x.more = isOne(v)
+		case "rest":
+			x.rest = isOne(v)
+		case "page":
+			x.page, _ = intOf(v)
+		case "after":
+			x.after = v.Text()
+		case "ask":
+			x.ask = v.Text()
 		case "ids":
 			x.ids = isOne(v)
 		case "rooms":
@@ -258,6 +270,16 @@ func (x *extension) writeJSON(o *object) {
 	}
 	if x.more {
 		o.int("more", 1)
+	}
+	if x.rest {
+		o.int("rest", 1)
+	}
+	if x.page > 0 {
+		o.int("page", x.page)
+		o.text("after", x.after)
+	}
+	if x.ask != "" {
+		o.text("ask", x.ask)
 	}
 	if len(other) > 0 {
 		o.open("h")

@@ -16,7 +16,7 @@ import (
 // request id for Node.js servers, which do not respond to them; Crossroom nodes read it
 // from the extension.
 func (c *Codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
-	own := [...]string{ns, r.ID, r.Origin, r.Member}
+	own := [...]string{ns, r.ID, r.Origin, r.Member, r.After}
 	if err := checkText("request", own[:], r.Rooms, r.All, r.Except, r.Targets); err != nil {
 		return dst, err
 	}
@@ -54,7 +54,7 @@ func (c *Codec) AppendRequest(dst []byte, ns string, r *wire.Request) ([]byte, e
 // appendRequest5 writes the requests of v5 [PROTOCOL 5].
 func (c *Codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extension{native: r.Native, sum: r.CountOnly, header: r.Header}
+	x := extension{native: r.Native, sum: r.CountOnly, page: r.Page, after: r.After, header: r.Header}
 	if r.Native {
 		x.node = r.Origin
 	}
@@ -100,7 +100,7 @@ func (c *Codec) appendRequest5(dst []byte, r *wire.Request) ([]byte, error) {
 // [PROTOCOL 6].
 func (c *Codec) appendRequest6(dst []byte, r *wire.Request) ([]byte, error) {
 	o := newObject(dst)
-	x := extension{native: r.Native, sum: r.CountOnly, all: r.All, header: r.Header}
+	x := extension{native: r.Native, sum: r.CountOnly, page: r.Page, after: r.After, all: r.All, header: r.Header}
 	begin := func(typ int, id bool) {
 		if r.Origin != "" {
 			o.text("uid", r.Origin)

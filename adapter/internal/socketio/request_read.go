@@ -47,6 +47,7 @@ func (c *Codec) readRequest(payload []byte, ns string, r *wire.Request) error {
 	}
 	m := readMessage(v, payload[0] == '{')
 	r.Native, r.CountOnly = m.extra.native, m.extra.sum
+	r.Page, r.After = m.extra.page, m.extra.after
 	r.Header, r.HeaderDropped = m.extra.header, m.extra.dropped
 	r.Origin = m.uid
 	var raw bool

@@ -326,6 +326,8 @@ func TestResponsesByForm(t *testing.T) {
 		{`{"uid":"u","requestId":"1","type":5,"opts":{}}`, wire.Response{Err: "busy"}, ``},
 		{`{"uid":"u","requestId":"1","type":5,"opts":{},"crossroom":{"n":1}}`, wire.Response{Err: "busy", Node: "go"}, `{"requestId":"1","sockets":[],"crossroom":{"n":1,"node":"go","e":"busy"}}`},
 		{`{"uid":"u","requestId":"1","type":1,"crossroom":{"n":1}}`, wire.Response{Rooms: []string{"a"}, More: true, Node: "go"}, `{"requestId":"1","rooms":["a"],"crossroom":{"n":1,"node":"go","more":1}}`},
+		{`{"uid":"u","requestId":"1","type":1,"crossroom":{"n":1,"page":9,"after":"a"}}`, wire.Response{Rooms: []string{"b"}, Rest: true, Node: "go"}, `{"requestId":"1","rooms":["b"],"crossroom":{"n":1,"node":"go","rest":1}}`},
+		{`{"uid":"u","requestId":"1","type":1,"crossroom":{"n":1}}`, wire.Response{Ask: true, Payload: []byte(`{"type":1}`), Node: "go"}, `{"requestId":"1","crossroom":{"n":1,"node":"go","ask":"{\"type\":1}"}}`},
 		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, wire.Response{}, `{"type":6,"requestId":"1"}`},
 		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, wire.Response{Payload: []byte(`null`)}, `{"type":6,"requestId":"1","data":null}`},
 		{`{"uid":"u","requestId":"1","type":6,"data":["e"]}`, wire.Response{Err: "panicked"}, `{"type":6,"requestId":"1"}`},
@@ -364,7 +366,7 @@ func TestResponsesByForm(t *testing.T) {
 			assert.Equal(t, "1", back.RequestID, "%s: %+v", got, back)
 			assert.Equal(t, c.r.Ack, back.Ack, "%s: %+v", got, back)
 		}
-		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Busy != c.r.Busy || back.More != c.r.More || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b wire.MemberInfo) bool { return a.ID == b.ID })) {
+		if q.Native && (back.NotFound != c.r.NotFound || back.Count != c.r.Count || back.Err != c.r.Err || back.Busy != c.r.Busy || back.More != c.r.More || back.Rest != c.r.Rest || back.Ask != c.r.Ask || c.r.Ask && string(back.Payload) != string(c.r.Payload) || back.Node != c.r.Node || !slices.EqualFunc(back.Members, c.r.Members, func(a, b wire.MemberInfo) bool { return a.ID == b.ID })) {
 			t.Errorf("%s came back as %+v", got, back)
 		}
 	}

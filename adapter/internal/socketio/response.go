@@ -44,13 +44,22 @@ func (c *Codec) appendResponse(dst []byte, ns string, r *wire.Response) ([]byte,
 	x := extension{header: r.Header}
 	if q.Native {
 		x.native, x.node, x.notFound, x.err, x.busy, x.more = true, r.Node, r.NotFound, r.Err, r.Busy, r.More
+		x.rest = r.Rest
 		if q.Op != wire.OpBroadcast {
 			x.count = r.Count
 		}
 	}
+	if r.Ask {
+		x.ask = string(r.Payload)
+	}
 	switch {
 	case c.sharded():
 		return c.appendShardResponse(dst, ns, r, &x)
+	case r.Ask:
+		o := newObject(dst)
+		writeID(o, "requestId", q)
+		x.writeJSON(o)
+		return o.end(), nil
 	case r.Ack:
 		return c.appendAck(dst, r, &x)
 	}

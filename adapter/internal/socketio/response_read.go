@@ -57,7 +57,11 @@ func (c *Codec) readResponse(payload []byte, r *wire.Response) error {
 	}
 	x := &m.extra
 	r.RequestID, r.Node, r.Header = id, x.node, x.header
-	r.NotFound, r.Count, r.Err, r.Busy, r.More = x.notFound, x.count, x.err, x.busy, x.more
+	r.NotFound, r.Count, r.Err, r.Busy, r.More, r.Rest = x.notFound, x.count, x.err, x.busy, x.more, x.rest
+	if x.native && x.ask != "" {
+		r.Ask, r.Payload = true, []byte(x.ask)
+		return nil
+	}
 	if count, ok := countOf(m.clientCount); m.typ.Is(v6ClientCount) && ok {
 		r.Count = count
 	} else if !x.native {

@@ -164,7 +164,7 @@ func (c *Codec) shardOpts(o *object, rooms, except []string, flags func()) {
 
 // appendShardRequest appends a request. AppendRequest has checked its names.
 func (c *Codec) appendShardRequest(dst []byte, ns string, r *wire.Request) ([]byte, error) {
-	x := extension{native: r.Native, header: r.Header}
+	x := extension{native: r.Native, page: r.Page, after: r.After, header: r.Header}
 	rooms, except := r.Rooms, r.Except
 	if r.ByID || r.Op == wire.OpRoomsOf {
 		// The socket is in the room of its own id, and its object lists its rooms.
@@ -228,6 +228,12 @@ func (c *Codec) appendShardResponse(dst []byte, ns string, r *wire.Response, x *
 		return c.appendShardAck(dst, ns, r, x)
 	}
 	o := newObject(dst)
+	if r.Ask {
+		o.text("type", typeResponse)
+		o.open("data")
+		writeID(o, "requestId", q)
+		return shardTail(o, r.Node, ns, x), nil
+	}
 	switch q.Op {
 	case wire.OpMembers, wire.OpRoomsOf, wire.OpRooms:
 		o.int("type", shardFetched)

@@ -252,6 +252,7 @@ func (c *Codec) readShardRequest(payload []byte, ns string, r *wire.Request) err
 		return err
 	}
 	r.Native, r.Header, r.HeaderDropped = top.extra.native, top.extra.header, top.extra.dropped
+	r.Page, r.After = top.extra.page, top.extra.after
 	r.Origin = top.uid
 	m := readMessage(top.data, true)
 	m.extra = top.extra
@@ -385,7 +386,11 @@ func (c *Codec) readShardResponse(payload []byte, ns string, r *wire.Response) e
 	if x.native {
 		r.Node = top.uid
 	}
-	r.Header, r.NotFound, r.Count, r.Err, r.Busy, r.More = x.header, x.notFound, x.count, x.err, x.busy, x.more
+	r.Header, r.NotFound, r.Count, r.Err, r.Busy, r.More, r.Rest = x.header, x.notFound, x.count, x.err, x.busy, x.more, x.rest
+	if x.native && x.ask != "" {
+		r.Ask, r.Payload = true, []byte(x.ask)
+		return nil
+	}
 	if count, ok := countOf(m.clientCount); top.typ.Is(shardClientCount) && ok {
 		r.Count = count
 	} else if !x.native {

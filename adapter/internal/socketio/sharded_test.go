@@ -170,6 +170,8 @@ func TestShardedRoundTrip(t *testing.T) {
 		{Op: wire.OpMembers, Rooms: []string{"a", "42"}, Except: []string{"b"}},
 		{Op: wire.OpMembers, Detail: true, Header: wire.Header{"traceparent": "00-1", "other": "x"}},
 		{Op: wire.OpRooms},
+		{Op: wire.OpRooms, Page: 7, After: "a"},
+		{Op: wire.OpMembers, Detail: true, Page: 7},
 		{Op: wire.OpJoin, Rooms: []string{"a"}, Targets: []string{"b", "c"}},
 		{Op: wire.OpLeave, ByID: true, Member: "m", Targets: []string{"b"}},
 		{Op: wire.OpDisconnect, ByID: true, Member: "m", Close: true},
@@ -195,7 +197,7 @@ func TestShardedRoundTrip(t *testing.T) {
 		assert.Equal(t, q, got, "%s", out)
 		for _, r := range []wire.Response{
 			{NotFound: true}, {Err: "no", Busy: true}, {Count: 3}, {Rooms: []string{"r"}, Members: []wire.MemberInfo{{ID: "m", Rooms: []string{"r"}}}, More: true},
-			{Payload: []byte("[1]")},
+			{Payload: []byte("[1]")}, {Rest: true}, {Ask: true, Payload: []byte(`{"type":1}`)},
 		} {
 			r.Request, r.Node = &q, "n~2"
 			q.ID = "id"
@@ -212,6 +214,11 @@ func TestShardedRoundTrip(t *testing.T) {
 			assert.Equal(t, r.Err, back.Err)
 			assert.Equal(t, r.Busy, back.Busy)
 			assert.Equal(t, r.More, back.More)
+			assert.Equal(t, r.Rest, back.Rest)
+			if assert.Equal(t, r.Ask, back.Ask); r.Ask {
+				assert.Equal(t, string(r.Payload), string(back.Payload))
+				continue
+			}
 			assert.Equal(t, r.Count, back.Count)
 			if q.Op == wire.OpMembers && r.Members != nil {
 				assert.Equal(t, "m", back.Members[0].ID)

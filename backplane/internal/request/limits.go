@@ -10,6 +10,9 @@ const (
 	MaxParts     = 4096
 )
 
+// MaxPage limits the memory of a page of one node, in place of MaxResponse.
+const MaxPage = 4 << 20
+
 // moreNames is how many unknown nodes may respond, besides as many as were counted without a name: nodes that leave
 // may respond when they are not counted any more.
 const moreNames = 64
@@ -47,7 +50,11 @@ func (p *Pending) within(id string, bytes int) bool {
 	if id != "" {
 		p.nodes[id] = n
 	}
-	return n.bytes <= MaxResponse && n.parts <= MaxParts && p.got <= MaxResponses
+	limit := MaxResponse
+	if p.req.Page > 0 && id != "" {
+		limit = MaxPage
+	}
+	return n.bytes <= limit && n.parts <= MaxParts && p.got <= MaxResponses
 }
 
 // sizeOf estimates the memory of a response while it is kept.

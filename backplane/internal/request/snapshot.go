@@ -59,6 +59,13 @@ func (s *Snapshot) Peers() int {
 	return n
 }
 
+// Only returns a snapshot of one node, for a request to it alone.
+func Only(id string) *Snapshot {
+	s := new(Snapshot)
+	s.set(id, node{state: Waiting})
+	return s
+}
+
 // Add adds a node to the subscribers.
 func (s *Snapshot) Add(id string) {
 	if n := s.nodes[id]; !n.state.listens() {

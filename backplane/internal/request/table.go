@@ -60,7 +60,16 @@ func (t *Table) Publish(ctx context.Context, req *wire.Request) error {
 	if err != nil {
 		return err
 	}
-	return t.o.Broker.Publish(ctx, t.protocol.Requests(t.o.Name), buf)
+	ch := t.protocol.Requests(t.o.Name)
+	if req.To != "" {
+		to := &wire.Request{ID: req.ID, Op: req.Op, Origin: req.To, Native: true}
+		ask := &wire.Response{Request: to, RequestID: req.ID, Node: t.o.Node, Ask: true, Payload: buf}
+		ch = t.o.Codec.ResponseChannel(t.o.Name, ask)
+		if buf, err = t.o.Codec.AppendResponse(nil, t.o.Name, ask); err != nil {
+			return err
+		}
+	}
+	return t.o.Broker.Publish(ctx, ch, buf)
 }
 
 // Sendable returns why a request cannot be sent, before it has any effect.

@@ -167,7 +167,8 @@ func (s *Request[M]) key() string {
 	for _, bit := range [...]bool{r.Native, r.Detail, r.CountOnly} {
 		b = strconv.AppendBool(b, bit)
 	}
-	for _, list := range [...][]string{{r.Member}, r.Rooms, r.All, r.Except} {
+	b = strconv.AppendInt(b, int64(r.Page), 10)
+	for _, list := range [...][]string{{r.Member, r.After}, r.Rooms, r.All, r.Except} {
 		b = strconv.AppendInt(append(b, '/'), int64(len(list)), 10)
 		for _, name := range list {
 			b = strconv.AppendInt(append(b, ' '), int64(len(name)), 10)

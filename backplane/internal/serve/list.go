@@ -26,6 +26,10 @@ func (d *Desk[M]) queryAll(list []*Request[M]) {
 	d.o.Budget.few <- struct{}{}
 	defer func() { <-d.o.Budget.few }()
 	r := list[0].req
+	if r.Page > 0 && r.Native && r.Op != wire.OpRoomsOf {
+		d.page(list)
+		return
+	}
 	switch r.Op {
 	case wire.OpMembers:
 		if r.CountOnly && r.Native {
