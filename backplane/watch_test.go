@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -130,7 +131,12 @@ func (c *largeFleet) all() []int {
 
 // fleetSizes returns the sizes of fleets for a test that counts frames. The race detector slows fleets of more than 64
 // nodes down too much: these run without it, as in the stage of .ci/run that has nothing but Go.
+//
+// With CROSSROOM_SCALE they are those of docs/SCALE.md.
 func fleetSizes(sizes ...int) []int {
+	if os.Getenv("CROSSROOM_SCALE") != "" {
+		return []int{2, 4, 8, 16, 32, 64, 128, 256}
+	}
 	if raceEnabled {
 		return slices.DeleteFunc(sizes, func(n int) bool { return n > 64 })
 	}
