@@ -1,6 +1,7 @@
 # make demo    the main job, on the embedded memory broker; BROKER=redis://… or nats://… uses that
 # make test    fetches what is missing and runs every test, under the race detector
 # make bench   side-by-side benchmarks; exit status 1 if a bar is missed; UPDATE=1 writes the figures to docs/BENCHMARKS.md
+# make scale   how costs grow with the fleet, to 256 nodes, 100,000 sockets and 1,000,000 rooms; UPDATE=1 writes docs/SCALE.md
 # make chat    the chat example: three nodes, on BROKER; MIXED=1: Go and Node.js nodes behind a redis-server;
 #              PORT is the first of their ports (default 8081)
 # make chat-picture    makes the pictures of the chat example anew, from a real run
@@ -52,6 +53,11 @@ trace:
 bench:
 	@scripts/setup redis nats node
 	@go run ./bench $(if $(UPDATE),-write docs/BENCHMARKS.md)
+
+.PHONY: scale
+scale:
+	@scripts/setup redis nats
+	@go run ./bench -scale $(if $(UPDATE),-write docs/SCALE.md)
 
 ifeq ($(MIXED),)
 chat:

@@ -7,6 +7,7 @@
 //
 //	go run ./bench                                from the root of the repository
 //	go run ./bench -write docs/BENCHMARKS.md      writes the figures there, too
+//	go run ./bench -scale -write docs/SCALE.md    how costs grow with the fleet
 //	go run ./bench -only 'throughput/(raw|crossroom)' -cpuprofile cpu.prof
 //
 // A profile's samples carry the name of their contender:
@@ -52,6 +53,7 @@ func run(ctx context.Context) (good bool, err error) {
 	write := flag.String("write", "", "file to write the figures to, between the marks in it")
 	only := flag.String("only", "", "regular expression of measurement/contender; what does not match is left out")
 	heap := flag.Int("heap", 32, "MiB of memory in use that this process has, as a server with sockets does: with none, Go collects garbage dozens of times a second")
+	large := flag.Bool("scale", false, "measure how costs grow with the fleet instead: the tables of docs/SCALE.md, which -write writes")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of this process to the file")
 	allocs := flag.String("allocprofile", "", "write a profile of all allocations of this process to the file")
 	flag.Parse()
@@ -71,6 +73,9 @@ func run(ctx context.Context) (good bool, err error) {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
+	if *large {
+		return true, scale(ctx, e, *write)
+	}
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err != nil {

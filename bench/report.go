@@ -34,16 +34,21 @@ const (
 
 // writeTo replaces the text between the marks of a file.
 func (r *report) writeTo(name string) error {
+	return writeBetween(name, beginMark, endMark, r.markdown())
+}
+
+// writeBetween replaces the text between two marks in a file.
+func writeBetween(name, begin, end, text string) error {
 	old, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	before, rest, begins := strings.Cut(string(old), beginMark)
-	_, after, ends := strings.Cut(rest, endMark)
+	before, rest, begins := strings.Cut(string(old), begin)
+	_, after, ends := strings.Cut(rest, end)
 	if !begins || !ends {
-		return fmt.Errorf("bench: write the figures to %s: no line %q and after it %q", name, beginMark, endMark)
+		return fmt.Errorf("bench: write the figures to %s: no line %q and after it %q", name, begin, end)
 	}
-	return os.WriteFile(name, []byte(before+beginMark+"\n"+r.markdown()+"\n"+endMark+after), 0o644)
+	return os.WriteFile(name, []byte(before+begin+"\n"+text+"\n"+end+after), 0o644)
 }
 
 // markdown returns a table of the bars, and one of the speeds of the contenders of each measurement that has them.
