@@ -30,6 +30,7 @@ type scaling struct {
 // scale writes docs/SCALE.md anew, or prints the tables if file is empty.
 func scale(ctx context.Context, e *env, file string) error {
 	s := &scaling{env: e}
+	bystanders := e.watchBystanders()
 	for _, part := range []func(context.Context) error{
 		s.fleets, s.agreement, s.rooms, s.queries, s.lists, s.million, s.namespaces, s.publishes, s.messages, s.cuts,
 	} {
@@ -37,8 +38,8 @@ func scale(ctx context.Context, e *env, file string) error {
 			return err
 		}
 	}
-	text := fmt.Sprintf("%s %s/%s, %d cores, Redis %s.\n\n## What a large fleet needs\n\n| | before | could be | reached |\n|---|---|---|---|\n%s\n%s",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), e.redisVersion, strings.Join(s.reached, ""), s.out.String())
+	text := fmt.Sprintf("%s %s/%s, %d cores, Redis %s; other programs used %.0f %% of the processors.\n\n## What a large fleet needs\n\n| | before | could be | reached |\n|---|---|---|---|\n%s%s",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), e.redisVersion, 100*bystanders.share(), strings.Join(s.reached, ""), s.out.String())
 	fmt.Println(text)
 	if file == "" {
 		return nil
@@ -214,7 +215,7 @@ func (s *scaling) agreement(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.section("When all nodes of 64 agree", "broker", "", "all agree after", "deliveries", "of which heartbeats")
+	s.section("When all nodes of 64 agree", "broker", "", "all agree after", "deliveries", "heartbeats of 64 nodes in that time")
 	for _, m := range regexp.MustCompile(`(counting|blind): (.*) of 64 nodes: all agree after (\S+); (\d+) deliveries, of which about (\d+)`).FindAllStringSubmatch(out, -1) {
 		s.row(m[1], m[2], m[3], m[4], m[5])
 	}
@@ -527,7 +528,7 @@ func (s *scaling) publishes(ctx context.Context) error {
 				}
 			}
 			spent := processCPU(s.redis.Pid()) - before
-			s.reach(fmt.Sprintf("CPU of the Redis server for a PUBLISH, with %s namespaces", whole(float64(row.spaces))), row.before, "2 µs", number(float64(spent.Nanoseconds())/messages/1e3)+" µs")
+			s.reach("CPU of the Redis server for a PUBLISH, namespaces of a node: "+whole(float64(row.spaces)), row.before, "2 µs", number(float64(spent.Nanoseconds())/messages/1e3)+" µs")
 			return nil
 		})
 		if err != nil {
