@@ -126,9 +126,8 @@
 // # Requests
 //
 // Requests to the fleet have one contract. They are Members, MembersDetail, RoomsOf, AllRooms, Count, Join, Leave,
-// Disconnect, JoinAll, LeaveAll, DisconnectAll, Request, EventAck and BroadcastAck.
-//
-// EachMember and EachRoom have it too, with an error at the end of the loop, and a deadline for each of their requests.
+// Disconnect, JoinAll, LeaveAll, DisconnectAll, Request, EventAck and BroadcastAck; and EachMember and EachRoom, whose
+// error comes at the end of the loop, and which have the deadline for each of several requests.
 //
 //   - They return when every node has responded, and at the latest when Options.RequestsTimeout has elapsed or the
 //     context ends. BroadcastAck has a timeout of its own in place of RequestsTimeout.
