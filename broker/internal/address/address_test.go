@@ -22,6 +22,9 @@ func TestParse(t *testing.T) {
 	a, err = address.Parse("host")
 	require.NoError(t, err)
 	require.Equal(t, &address.Address{Hosts: []string{"host"}, Query: url.Values{}}, a)
+	a, err = address.Parse("unix:///run/x.sock")
+	require.NoError(t, err)
+	require.Equal(t, &address.Address{Scheme: "unix", Hosts: []string{""}, Path: "/run/x.sock", Query: url.Values{}}, a)
 
 	for _, s := range []string{
 		"redis://u:p/x@h", "redis://u:p#x@h", "redis://h/p#x", "redis://%zz:p@h", "redis://u:%zz@h", "redis://u@v:p@h",

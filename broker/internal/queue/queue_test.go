@@ -41,6 +41,10 @@ func TestAgainstSlice(t *testing.T) {
 		if len(want) > 0 && (*q.Front() != want[0] || *q.Back() != want[len(want)-1]) {
 			t.Fatalf("from %d to %d, want %d to %d", *q.Front(), *q.Back(), want[0], want[len(want)-1])
 		}
+		if len(want) > 0 {
+			at := rnd.IntN(len(want))
+			require.Equal(t, want[at], *q.At(at))
+		}
 	}
 }
 
