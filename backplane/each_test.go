@@ -326,7 +326,7 @@ func TestOnlyPagesAreAskedFor(t *testing.T) {
 // A fleet of 64 nodes with 100,000 members: messages are bounded, and the loop's memory is that of some pages.
 func TestEachOfALargeFleet(t *testing.T) {
 	nodes, members := 64, 100_000
-	if testing.Short() {
+	if raceEnabled { // it slows a large fleet down too much
 		nodes, members = 16, 20_000
 	}
 	var largest, sent atomic.Int64
