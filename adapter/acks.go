@@ -53,7 +53,7 @@ type AckFuncs struct {
 // callbacks of their own. A Go node's number comes before its clients' acknowledgements. With several links all numbers
 // come after all acknowledgements, because two links may reach the same sockets.
 func (o Operator) EmitWithAckFunc(ctx context.Context, on AckFuncs, event string, args ...any) (*Acks, error) {
-	if err := o.check(); err != nil {
+	if err := o.check(ctx); err != nil {
 		return nil, err
 	}
 	payload, flags, err := appendEvent(nil, event, args)

@@ -61,6 +61,9 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 // same prefix would crash on the request. So CustomRequest first sends a harmless v5 request. If a server does not
 // respond to it like a v5 server, the custom request is not sent: the error is a *MixedFleetError.
 func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, error) {
+	if ctx == nil {
+		return nil, backplane.ErrNilContext
+	}
 	payload, err := encodeJSON(data)
 	if err != nil {
 		return nil, &ArgumentError{Err: err}

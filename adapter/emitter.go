@@ -46,7 +46,7 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if b == nil {
+	if wire.IsNil(b) {
 		return nil, wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: "nil"})
 	}
 	var reason string
@@ -98,8 +98,11 @@ func (e *Emitter) check(lists ...[]string) error {
 // Flush waits until the broker's system has all accepted messages, or until ctx ends. Call it before the process ends,
 // or close the broker, which does the same. It returns a *broker.LossError, the context's error or broker.ErrClosed.
 func (e *Emitter) Flush(ctx context.Context) error {
-	if e.out == nil {
+	switch {
+	case e.out == nil:
 		return errNoEmitter
+	case ctx == nil:
+		return backplane.ErrNilContext
 	}
 	return e.broker.Flush(ctx)
 }
@@ -107,6 +110,9 @@ func (e *Emitter) Flush(ctx context.Context) error {
 // ServerSideEmit sends an event to all servers of the namespace, like
 // Namespace.ServerSideEmit.
 func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	if ctx == nil {
+		return backplane.ErrNilContext
+	}
 	if e.dialect == V5 {
 		return unsupported("ServerSideEmit", V5, "")
 	}
@@ -140,6 +146,9 @@ func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
 }
 
 func (e *Emitter) emit(ctx context.Context, t *wire.Selection, event string, args []any) error {
+	if ctx == nil {
+		return backplane.ErrNilContext
+	}
 	if t.LocalOnly {
 		return errEmitterAsks
 	}
@@ -171,6 +180,9 @@ func (e *Emitter) emit(ctx context.Context, t *wire.Selection, event string, arg
 
 // change makes other servers carry out an operation on the selected sockets.
 func (e *Emitter) change(ctx context.Context, operation string, t *wire.Selection, r *wire.Request) error {
+	if ctx == nil {
+		return backplane.ErrNilContext
+	}
 	switch {
 	case t.LocalOnly:
 		return errEmitterAsks

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/crossroom/crossroom/adapter/internal/multilink"
+	"github.com/crossroom/crossroom/backplane"
 	"github.com/crossroom/crossroom/backplane/observe"
 )
 
@@ -36,6 +37,9 @@ func worse(d *observe.Direction, o observe.Direction) {
 // receives and publishes. It returns nil at once if that is so already. It returns the context's error, or
 // backplane.ErrClosed, also if Drain has been called.
 func (s *Server) Ready(ctx context.Context) error {
+	if ctx == nil {
+		return backplane.ErrNilContext
+	}
 	if len(s.links) == 0 {
 		return errNoServer
 	}

@@ -143,6 +143,9 @@ func (ns *Namespace) begun() bool {
 // as one whose name came from a client. Afterwards its methods that need the fleet return backplane.ErrClosed, and
 // Server.Of with its name opens a new one, without sockets.
 func (ns *Namespace) Close(ctx context.Context) error {
+	if ctx == nil {
+		return backplane.ErrNilContext
+	}
 	if !ns.live.Load() { // a hook may have it before Of has returned
 		return errNotOpen
 	}
@@ -254,6 +257,9 @@ func (ns *Namespace) Disconnect(ctx context.Context, id string, connection bool)
 
 // onSocket carries out an operation on one socket, on any node.
 func (ns *Namespace) onSocket(ctx context.Context, id string, f func(context.Context, *leg) error) error {
+	if ctx == nil {
+		return backplane.ErrNilContext
+	}
 	if _, local := ns.rooms.Member(id); local {
 		return f(ctx, ns.home)
 	}

@@ -125,7 +125,7 @@ func (o Operator) Emit(ctx context.Context, event string, args ...any) error {
 	if o.emitter != nil {
 		return o.emitter.emit(ctx, &o.target, event, args)
 	}
-	if err := o.check(); err != nil {
+	if err := o.check(ctx); err != nil {
 		return err
 	}
 	buf := scratchPool.Get().(*scratch)

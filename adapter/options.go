@@ -168,7 +168,7 @@ func (o *Options) peerTimeout() time.Duration {
 
 // validate refuses options that cannot work.
 func (o *Options) validate(b broker.Broker) error {
-	if b == nil {
+	if wire.IsNil(b) {
 		return wire.FromAdapter(&backplane.OptionError{Option: "Broker", Reason: "nil"})
 	}
 	if _, reason := o.Dialect.on(b); reason != "" {
@@ -185,7 +185,7 @@ func (o *Options) validate(b broker.Broker) error {
 	}
 	for _, l := range o.Links {
 		switch {
-		case l.Broker == nil:
+		case wire.IsNil(l.Broker):
 			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a nil broker"})
 		case l.Broker.Capabilities().OnlyExactly:
 			return wire.FromAdapter(&backplane.OptionError{Option: "Links", Reason: "a broker with sharded pub/sub, where a server cannot have all broadcasts"})

@@ -22,6 +22,9 @@ func (s *Server) KnownPeers() []observe.Peer {
 // quarter of RequestsTimeout if that is shorter. The error is that of the context, with the nodes that are known so
 // far, or backplane.ErrClosed. A server knows no nodes before its first namespace is live.
 func (s *Server) AwaitPeers(ctx context.Context, n int) ([]observe.Peer, error) {
+	if ctx == nil {
+		return nil, backplane.ErrNilContext
+	}
 	if len(s.links) == 1 {
 		return s.links[0].node.AwaitPeers(ctx, n)
 	}
@@ -64,6 +67,9 @@ func (s *Server) AwaitPeers(ctx context.Context, n int) ([]observe.Peer, error) 
 // If a broker does not respond, Peers returns the last known state with the error: the context's error unwrapped, or a
 // *backplane.OpError, in a *LinkError if there are several links. backplane.ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*observe.Peers, error) {
+	if ctx == nil {
+		return nil, backplane.ErrNilContext
+	}
 	return ns.fleet.peers(ctx)
 }
 

@@ -19,7 +19,7 @@ type Clients struct {
 // Clients lists the ids of the selected sockets, on all nodes. If nodes are missing it returns the responses of the
 // others and a *backplane.PartialError.
 func (o Operator) Clients(ctx context.Context) (*Clients, error) {
-	if err := o.check(); err != nil {
+	if err := o.check(ctx); err != nil {
 		return nil, err
 	}
 	m, err := o.members(ctx, false)
@@ -37,7 +37,7 @@ func (o Operator) Clients(ctx context.Context) (*Clients, error) {
 // sockets, so they do that; so do all nodes if Except is used beside servers older than 6.1. If nodes are missing, Total
 // is a lower bound, and the error a *backplane.PartialError.
 func (o Operator) Count(ctx context.Context) (*backplane.Count, error) {
-	if err := o.check(); err != nil {
+	if err := o.check(ctx); err != nil {
 		return nil, err
 	}
 	t, some := o.ns.resolve(ctx, o.target)
@@ -74,6 +74,9 @@ func (ns *Namespace) ClientRooms(ctx context.Context, id string) ([]string, erro
 // AllRooms lists all rooms that have sockets on any node, including those named by the sockets' ids. Partial results
 // are as with Clients.
 func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.Result[string], error) {
+	if ctx == nil {
+		return nil, backplane.ErrNilContext
+	}
 	return ns.fleet.rooms(ctx)
 }
 

@@ -15,7 +15,7 @@ func (o Operator) SocketsJoin(ctx context.Context, rooms ...string) error {
 	if o.emitter != nil {
 		return o.emitter.change(ctx, "SocketsJoin", &o.target, &wire.Request{Op: wire.OpJoin, Targets: rooms})
 	}
-	if err := o.check(); err != nil {
+	if err := o.check(ctx); err != nil {
 		return err
 	}
 	if !o.target.LocalOnly {
@@ -58,7 +58,7 @@ func (o Operator) DisconnectSockets(ctx context.Context, connection bool) error 
 // change carries out an operation on the selected sockets: on local ones once, whatever the state of the brokers, then
 // on those of other servers in the form of each dialect.
 func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one onSocket) error {
-	if err := o.check(); err != nil {
+	if err := o.check(ctx); err != nil {
 		return err
 	}
 	if o.target.LocalOnly || o.target.Nobody() {
@@ -73,8 +73,10 @@ func (o Operator) change(ctx context.Context, op wire.Op, all onSelection, one o
 }
 
 // check refuses operations that need a namespace's operator.
-func (o Operator) check() error {
+func (o Operator) check(ctx context.Context) error {
 	switch {
+	case ctx == nil:
+		return backplane.ErrNilContext
 	case o.emitter != nil:
 		return errEmitterAsks
 	case o.ns == nil:

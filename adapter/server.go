@@ -49,8 +49,8 @@ func (o *opening) isDone() bool {
 	}
 }
 
-// New makes a server on a broker of its own (two servers must not share one). It does no I/O. It returns a
-// *backplane.OptionError.
+// New makes a server on a broker of its own (the first call of Of returns an error for a broker that another server
+// uses). It does no I/O. It returns a *backplane.OptionError.
 func New(b broker.Broker, opts *Options) (*Server, error) {
 	o := opts.withDefaults()
 	if err := o.validate(b); err != nil {
@@ -146,7 +146,7 @@ func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 	if s.namespaces == nil {
 		return nil, errNoServer
 	}
-	if err := ctx.Err(); err != nil {
+	if err := wire.ContextErr(ctx); err != nil {
 		return nil, err
 	}
 	name = rooted(name)
@@ -267,6 +267,9 @@ func (s *Server) Stats() Stats {
 // Close waits for callbacks of all kinds, including OnError. A callback that calls it waits for itself, until ctx
 // ends: call it on another goroutine there.
 func (s *Server) Close(ctx context.Context) error {
+	if ctx == nil {
+		return backplane.ErrNilContext
+	}
 	s.mu.Lock()
 	s.closed = true
 	s.cancel()

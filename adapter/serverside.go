@@ -108,6 +108,9 @@ func (ns *Namespace) listen(event heardEvent, handler func(ctx context.Context, 
 // not have this operation: the error wraps errors.ErrUnsupported. With several links the event goes to those that have
 // it.
 func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...any) error {
+	if ctx == nil {
+		return backplane.ErrNilContext
+	}
 	payload, err := ns.serverEvent("ServerSideEmit", event, args)
 	if err != nil {
 		return err
@@ -120,6 +123,9 @@ func (ns *Namespace) ServerSideEmit(ctx context.Context, event string, args ...a
 // respond: the call waits for them until RequestsTimeout, and they are missing in the *backplane.PartialError. The call
 // does not wait for servers older than 7.1, which are Unconfirmed. Other errors are those of ServerSideEmit.
 func (ns *Namespace) ServerSideEmitWithAck(ctx context.Context, event string, args ...any) (*Replies, error) {
+	if ctx == nil {
+		return nil, backplane.ErrNilContext
+	}
 	payload, err := ns.serverEvent("ServerSideEmitWithAck", event, args)
 	if err != nil {
 		return nil, err

@@ -40,7 +40,7 @@ type RemoteSocket struct {
 // A Go node whose list is larger than the broker's largest message responds in several. A socket whose Description
 // takes more than backplane.MaxDescription bytes as JSON is listed without it.
 func (o Operator) FetchSockets(ctx context.Context) (*Sockets, error) {
-	if err := o.check(); err != nil {
+	if err := o.check(ctx); err != nil {
 		return nil, err
 	}
 	m, err := o.members(ctx, true)

@@ -21,6 +21,9 @@ import (
 // Drain is not necessary. perSecond must be positive, or the error is an *OptionError. A
 // second call, and a call after Close, return ErrClosed. Hub.Drain of package hub takes the place of this call.
 func (n *Node) Drain(ctx context.Context, perSecond float64, hand func(ns *Namespace, m Member)) error {
+	if ctx == nil {
+		return ErrNilContext
+	}
 	switch {
 	case !(perSecond > 0):
 		return &OptionError{Option: "perSecond", Reason: "not positive"}

@@ -48,7 +48,7 @@ func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 
 // Broadcast sends payload to the members that t selects, on every node. The caller owns payload again after the call.
 func (e *Emitter) Broadcast(ctx context.Context, namespace string, payload []byte, t Target) error {
-	if err := e.check(namespace, &t.sel); err != nil || t.sel.Nobody() {
+	if err := e.check(ctx, namespace, &t.sel); err != nil || t.sel.Nobody() {
 		return err
 	}
 	return e.out.Broadcast(ctx, namespace, &wire.Broadcast{
@@ -80,14 +80,17 @@ func (e *Emitter) Event(ctx context.Context, namespace string, payload []byte) e
 // Flush waits until the broker's system has all accepted messages. Call it before the process ends, or close the
 // broker, which does the same. It returns a *broker.LossError, the context's error or broker.ErrClosed.
 func (e *Emitter) Flush(ctx context.Context) error {
-	if e.out == nil {
+	switch {
+	case e.out == nil:
 		return errUnmade
+	case ctx == nil:
+		return ErrNilContext
 	}
 	return e.out.broker.Flush(ctx)
 }
 
 func (e *Emitter) onAll(ctx context.Context, namespace string, t *wire.Selection, r *wire.Request) error {
-	if err := e.check(namespace, t); err != nil {
+	if err := e.check(ctx, namespace, t); err != nil {
 		return err
 	}
 	if err := checkNames("room", r.Targets); err != nil || t.Nobody() {
@@ -101,8 +104,10 @@ var errUnmade = errors.New("backplane: an Emitter must come from NewEmitter")
 
 var errNoMembers = fmt.Errorf("backplane: emitter: the target is Local: %w", errors.ErrUnsupported)
 
-func (e *Emitter) check(namespace string, t *wire.Selection) error {
+func (e *Emitter) check(ctx context.Context, namespace string, t *wire.Selection) error {
 	switch {
+	case ctx == nil:
+		return ErrNilContext
 	case e.out == nil:
 		return errUnmade
 	case t.LocalOnly:
@@ -123,7 +128,7 @@ type sender struct {
 }
 
 func newSender(b broker.Broker, id string, c wire.Codec, opts *EmitterOptions) (*sender, error) {
-	if b == nil {
+	if wire.IsNil(b) {
 		return nil, &OptionError{Option: "Broker", Reason: "nil"}
 	}
 	set, ok := observers.Of(opts.Observers, func(string, any) {})

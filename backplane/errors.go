@@ -10,12 +10,18 @@ import (
 	"github.com/crossroom/crossroom/backplane/observe"
 	"github.com/crossroom/crossroom/broker"
 	"github.com/crossroom/crossroom/internal/errorlog"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // The errors below are wrapped by those that calls return and by those that Options.OnError gets; use errors.Is.
 var (
 	// ErrClosed: the node or namespace has been closed.
 	ErrClosed = errors.New("backplane: closed")
+	// ErrNilContext: the call had a nil context, and did nothing.
+	ErrNilContext = wire.ErrNilContext
+	// ErrDuplicateMember is reported, in an *OpError, when a list has members of two nodes with the same id: once a
+	// second at most. Operations on that id reach one of them, or both.
+	ErrDuplicateMember = errors.New("members of two nodes have this id")
 	// ErrNamespaceExists: the node already has a namespace of that name.
 	ErrNamespaceExists = errors.New("namespace exists on this node")
 	// ErrMemberExists: the namespace already has a member with that id on this node.

@@ -147,6 +147,9 @@ func (n *Node) Health() observe.Health {
 // returns nil at once if that is so already. It returns the context's error, or ErrClosed,
 // also if Drain has been called.
 func (n *Node) Ready(ctx context.Context) error {
+	if ctx == nil {
+		return ErrNilContext
+	}
 	for {
 		changed := n.health.change() // before looking
 		switch {

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/crossroom/crossroom/backplane/internal/interest"
 	"github.com/crossroom/crossroom/backplane/internal/membership"
@@ -36,7 +37,9 @@ type Namespace struct {
 	ctx      context.Context
 	cancel   context.CancelFunc // called by Close
 	closing  atomic.Bool
-	requests *request.Table
+	// duplicated is when a duplicate member was last reported.
+	duplicated atomic.Pointer[time.Time]
+	requests   *request.Table
 }
 
 func newNamespace(n *Node, name string, opts *NamespaceOptions, extra *wire.Options) *Namespace {
@@ -160,6 +163,9 @@ func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.
 // requests end with ErrClosed. Close waits for running callbacks until ctx ends and then returns the context's error. It
 // is idempotent. Afterwards Node.Namespace can open a namespace of that name again, without members.
 func (ns *Namespace) Close(ctx context.Context) error {
+	if ctx == nil {
+		return ErrNilContext
+	}
 	ns.node.forget(ns, true)
 	return ns.shut(ctx)
 }
@@ -193,7 +199,7 @@ func shutAll(ctx context.Context, all []*Namespace) []error {
 
 // ready returns the error of an ended context or a closed namespace.
 func (ns *Namespace) ready(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	if err := wire.ContextErr(ctx); err != nil {
 		return err
 	}
 	if ns.closing.Load() {

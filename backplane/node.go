@@ -56,7 +56,7 @@ type Node struct {
 // New makes a node on a broker that no other node uses. It does no I/O. It copies opts; nil means all defaults. The
 // caller closes the broker, after the node. It returns an *OptionError.
 func New(b broker.Broker, opts *Options) (*Node, error) {
-	if b == nil {
+	if wire.IsNil(b) {
 		return nil, &OptionError{Option: "broker", Reason: "nil"}
 	}
 	o, err := opts.withDefaults()
@@ -118,7 +118,8 @@ func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 // before the broker's first connection it may return the failure of one attempt. An error leaves nothing behind. It is
 // ErrClosed, an *OptionError, the context's error, or an *OpError. The latter wraps ErrNamespaceExists if this node
 // already has the namespace, a *broker.NameError, a *broker.PayloadError if the announcement is too large for the
-// broker, or another error of the broker.
+// broker, or another error of the broker. The *OptionError is also that of a
+// broker that another node of this process uses and has not been closed.
 //
 // On a broker that cannot count, or may not, the call also waits until this node and the others know each other: at
 // most 250 ms, or a quarter of Options.RequestsTimeout if that is shorter. The first node of a fleet waits for this
@@ -151,6 +152,16 @@ func (n *Node) open(ctx context.Context, name string, opts *NamespaceOptions, ex
 		return nil, 0, ns.failed(err)
 	}
 	key := ns.key()
+	if !n.started {
+		if err := n.claim(); err != nil {
+			return nil, 0, ns.failed(err)
+		}
+		defer func() {
+			if !n.started {
+				n.unclaim()
+			}
+		}()
+	}
 	n.mu.Lock()
 	closed, exists := n.closed, n.namespaces[key] != nil
 	n.mu.Unlock()
@@ -214,6 +225,9 @@ func (n *Node) start(ctx context.Context) error {
 // the broker stays open: close it next. Section "The end" of the package documentation says how long Close takes. Close
 // is idempotent; a second call waits for the first.
 func (n *Node) Close(ctx context.Context) error {
+	if ctx == nil {
+		return ErrNilContext
+	}
 	n.mu.Lock()
 	again := n.closed
 	n.closed = true
@@ -233,6 +247,7 @@ func (n *Node) Close(ctx context.Context) error {
 	if !n.started {
 		return nil
 	}
+	defer n.unclaim()
 	all := n.live()
 	var errs []error
 	n.members.Goodbye(ctx)
@@ -289,7 +304,7 @@ func (n *Node) live() []*Namespace {
 
 // lock is a mutex whose wait ends with a context.
 func (n *Node) lock(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	if err := wire.ContextErr(ctx); err != nil {
 		return err
 	}
 	select {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/crossroom/crossroom/internal/wire"
 )
@@ -99,7 +100,30 @@ func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*
 		m.List = appendInfo(m.List, r.Members)
 		return false
 	})
+	ns.duplicates(m.List)
 	return &m, err
+}
+
+// duplicates reports an id that members of two nodes have.
+func (ns *Namespace) duplicates(list []MemberInfo) {
+	nodes := make(map[string]string, len(list))
+	for _, m := range list {
+		node, twice := nodes[m.ID]
+		if !twice {
+			nodes[m.ID] = m.Node
+			continue
+		}
+		if node == m.Node {
+			continue
+		}
+		now := time.Now()
+		if last := ns.duplicated.Load(); last != nil && now.Sub(*last) < time.Second {
+			return
+		}
+		ns.duplicated.Store(&now)
+		ns.node.monitor.Report(&OpError{Op: wire.OpMembers.String(), Namespace: ns.name, Name: m.ID, Err: ErrDuplicateMember})
+		return
+	}
 }
 
 func appendInfo(list []MemberInfo, infos []wire.MemberInfo) []MemberInfo {

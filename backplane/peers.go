@@ -5,6 +5,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane/internal/membership"
 	"github.com/crossroom/crossroom/backplane/observe"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // KnownPeers returns the known peers that are not known to be lost, sorted by id. It does no I/O. Servers that are not
@@ -16,7 +17,7 @@ func (n *Node) KnownPeers() []observe.Peer { return peersOf(n.members.Peers()) }
 // Options.RequestsTimeout if that is shorter. The error is that of the context, with the peers that are known so far,
 // or ErrClosed. A node knows no peers before its first namespace is live.
 func (n *Node) AwaitPeers(ctx context.Context, least int) ([]observe.Peer, error) {
-	if err := ctx.Err(); err != nil {
+	if err := wire.ContextErr(ctx); err != nil {
 		return n.KnownPeers(), err
 	}
 	n.members.AwaitPeers(ctx, least)

@@ -68,6 +68,9 @@
 //	EveryRoom(N)         PSUBSCRIBE P#N#*     PSUBSCRIBE P-crossroom#N#*
 //	Uncounted(N)         PSUBSCRIBE P-request#N[#]  PSUBSCRIBE P-crossroom-request#N[#]
 //
+// With the default prefix, crossroom stands in place of P-crossroom, so that a fleet without Socket.IO has no names of
+// Socket.IO. The prefix crossroom itself is refused.
+//
 // In patterns the characters * ? [ and \ of P and N are escaped with a backslash. No two channels have the same name,
 // because some names are refused. A namespace that contains '#' is a *broker.NameError. A prefix that contains '#', or
 // ends in -request, -response, -control or -crossroom, is a *PrefixError. So is one that is not valid UTF-8 or longer
@@ -359,7 +362,7 @@
 //
 // Redis allows PSUBSCRIBE of a pattern only if the user has literally the same pattern. For namespace /chat of a
 // Socket.IO fleet give &socket.io#/chat#* (with the backslashes, if it has escaped characters),
-// &socket.io-request#/chat#, and &socket.io-response#/chat#*. All nodes also need &socket.io-crossroom-control#*, on
+// &socket.io-request#/chat#, and &socket.io-response#/chat#*. All nodes also need &crossroom-control#*, on
 // which they announce themselves. A wider pattern such as &socket.io* allows PUBLISH and SUBSCRIBE for all names, but
 // not PSUBSCRIBE. With backplane.DynamicSubscription nodes do not need PSUBSCRIBE for broadcasts. Then
 // &socket.io#/chat#* allows all rooms, and the names of single rooms may be given in its place.

@@ -8,8 +8,13 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// DefaultPrefix is the prefix of socket.io-redis and @socket.io/redis-adapter.
+// DefaultPrefix is the prefix of socket.io-redis and @socket.io/redis-adapter. With it, the names of broker.Native
+// begin with "crossroom" alone, so that a fleet without Socket.IO has none of its names.
 const DefaultPrefix = "socket.io"
+
+// nativePrefix is that of broker.Native with DefaultPrefix. No other prefix may be this one, whose names for Socket.IO
+// it would have.
+const nativePrefix = "crossroom"
 
 // reservedSuffixes are the texts between prefix and '#' in the heads below. A prefix that ends
 // in one of them would have the channel names of a shorter prefix.
@@ -49,19 +54,26 @@ func newNaming(prefix string) (*naming, error) {
 	case len(prefix) > broker.MaxNameLen:
 		return refuse("longer than " + strconv.Itoa(broker.MaxNameLen) + " bytes")
 	}
+	if prefix == nativePrefix {
+		return refuse("reserved for the channels of Crossroom nodes with the default prefix: leave it empty, or choose another one")
+	}
 	for _, s := range reservedSuffixes {
 		if strings.HasSuffix(prefix, s) {
 			return refuse("ends in " + strconv.Quote(s) + ", which would make it look like a channel of a shorter prefix")
 		}
 	}
+	native := prefix + "-crossroom"
+	if prefix == DefaultPrefix {
+		native = nativePrefix
+	}
 	n := &naming{prefix: prefix, heads: [7]head{
 		{prefix + "#", broker.SocketIO, broker.KindBroadcast},
-		{prefix + "-crossroom#", broker.Native, broker.KindBroadcast},
+		{native + "#", broker.Native, broker.KindBroadcast},
 		{prefix + "-request#", broker.SocketIO, broker.KindRequests},
 		{prefix + "-response#", broker.SocketIO, broker.KindResponses},
-		{prefix + "-crossroom-request#", broker.Native, broker.KindRequests},
-		{prefix + "-crossroom-response#", broker.Native, broker.KindResponses},
-		{prefix + "-crossroom-control#", broker.Native, broker.KindControl},
+		{native + "-request#", broker.Native, broker.KindRequests},
+		{native + "-response#", broker.Native, broker.KindResponses},
+		{native + "-control#", broker.Native, broker.KindControl},
 	}}
 	for i, p := range [...]broker.Protocol{broker.SocketIO, broker.Native} {
 		t := &n.texts[i]

@@ -36,14 +36,14 @@ func TestNames(t *testing.T) {
 		{s.Requests("/chat"), "socket.io-request#/chat#"},
 		{s.Responses("/chat"), "socket.io-response#/chat#"},
 		{s.NodeResponses("/chat", "x1Y_-z"), "socket.io-response#/chat#x1Y_-z#"},
-		{c.Broadcast("/"), "socket.io-crossroom#/#"},
-		{c.Room("/", "room1"), "socket.io-crossroom#/#room1#"},
-		{c.Requests("/"), "socket.io-crossroom-request#/#"},
-		{c.Responses("/"), "socket.io-crossroom-response#/#"},
-		{c.NodeResponses("/", "n"), "socket.io-crossroom-response#/#n#"},
-		{broker.Control(), "socket.io-crossroom-control#"},
-		{broker.NodeControl("n~1"), "socket.io-crossroom-control#n~1#"},
-		{c.Broadcast(""), "socket.io-crossroom##"},
+		{c.Broadcast("/"), "crossroom#/#"},
+		{c.Room("/", "room1"), "crossroom#/#room1#"},
+		{c.Requests("/"), "crossroom-request#/#"},
+		{c.Responses("/"), "crossroom-response#/#"},
+		{c.NodeResponses("/", "n"), "crossroom-response#/#n#"},
+		{broker.Control(), "crossroom-control#"},
+		{broker.NodeControl("n~1"), "crossroom-control#n~1#"},
+		{c.Broadcast(""), "crossroom##"},
 	} {
 		got := n.name(row.ch)
 		assert.Equal(t, row.name, got, "name of %v", row.ch)
@@ -58,7 +58,7 @@ func TestParseRefusesOtherNames(t *testing.T) {
 	n := mustNaming(t, "socket.io")
 	for _, name := range []string{
 		"", "#", "socket.io", "socket.io#", "socket.io#/", "socket.io#/#room", "other#/#", "socket.ioo#/#",
-		"socket.io-request#/#x#", "socket.io-crossroom-control##", "socket.io-crossroom-control#x", "socket.io-other#/#", "socket.io#/#\xff#",
+		"socket.io-request#/#x#", "crossroom-control##", "crossroom-control#x", "socket.io-other#/#", "socket.io#/#\xff#",
 		"socket.io-request#", "socket.io-response#/#id",
 	} {
 		ch, ok := n.parse(name)
@@ -102,14 +102,14 @@ func TestNamesOfRealPackages(t *testing.T) {
 }
 
 func TestPrefixes(t *testing.T) {
-	for _, prefix := range []string{"a#b", "#", "a-request", "a-response", "a-control", "a-crossroom", "-request", "a\xff", strings.Repeat("x", 5000)} {
+	for _, prefix := range []string{"a#b", "#", "a-request", "a-response", "a-control", "a-crossroom", "crossroom", "-request", "a\xff", strings.Repeat("x", 5000)} {
 		var refused *PrefixError
 		_, err := newNaming(prefix)
 		if assert.ErrorAs(t, err, &refused, "prefix %.20q", prefix) {
 			assert.Equal(t, prefix, refused.Prefix, "prefix %.20q", prefix)
 		}
 	}
-	for _, prefix := range []string{"socket.io", "a-requests", "request", "*", "a b", "ünï", "crossroom"} {
+	for _, prefix := range []string{"socket.io", "a-requests", "request", "*", "a b", "ünï", "crossrooms"} {
 		mustNaming(t, prefix)
 	}
 }
@@ -133,7 +133,7 @@ func TestNamespacesThatAreRefused(t *testing.T) {
 // checks that no two channels, of any prefix, have the same name.
 func TestChannelsOfPrefixesDiffer(t *testing.T) {
 	names := map[string]string{}
-	parts := []string{"", "a", "b", "-request", "-response", "-crossroom", "a-request", "/"}
+	parts := []string{"", "a", "b", "socket.io", "crossroom", "-request", "-response", "-crossroom", "a-request", "/"}
 	for _, prefix := range parts {
 		n, err := newNaming(prefix)
 		if err != nil {
@@ -203,7 +203,7 @@ func FuzzNames(f *testing.F) {
 func FuzzParse(f *testing.F) {
 	f.Add("socket.io#/#room#")
 	f.Add("socket.io-response#/#a#")
-	f.Add("socket.io-crossroom-control#")
+	f.Add("crossroom-control#")
 	n := mustNaming(f, "socket.io")
 	f.Fuzz(func(t *testing.T, name string) {
 		ch, ok := n.parse(name)

@@ -215,7 +215,7 @@ func (r *traffic) slots(owner *servers.Redis) (slots []uint16) {
 	ranges, err := admin.ClusterSlots(context.Background()).Result()
 	require.NoError(r.t, err)
 	for _, ch := range r.rooms {
-		slot, err := admin.ClusterKeySlot(context.Background(), "socket.io-crossroom#/#"+ch.Name()+"#").Result()
+		slot, err := admin.ClusterKeySlot(context.Background(), "crossroom#/#"+ch.Name()+"#").Result()
 		require.NoError(r.t, err)
 		for _, s := range ranges {
 			if s.Nodes[0].Addr == owner.Addr() && s.Start <= int(slot) && int(slot) <= s.End && !slices.Contains(slots, uint16(slot)) {
@@ -248,7 +248,7 @@ func TestSlotsMove(t *testing.T) {
 	}
 	assert.NotEmpty(t, r.gaps)
 	for ch := range r.affected {
-		slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", "socket.io-crossroom#/#"+ch.Name()+"#").(int64)
+		slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", "crossroom#/#"+ch.Name()+"#").(int64)
 		assert.True(t, moved[uint16(slot)], "%v was interrupted, and its slot has not moved", ch)
 	}
 	counts, err := r.from.Subscribers(within(t, patience), r.rooms...)

@@ -97,7 +97,7 @@ var steps = []step{
 	{"the same with `no`", false, func(x *trial) { x.down("no") }},
 	{"for 1 s the user may use a sixth of the channels only (ACL)", false, func(x *trial) {
 		for _, n := range x.cluster.Nodes {
-			n.Do("ACL", "SETUSER", "default", "resetchannels", "&socket.io-crossroom#/#room?1*", "&"+nodePrefix+"#/#room?1*")
+			n.Do("ACL", "SETUSER", "default", "resetchannels", "&crossroom#/#room?1*", "&"+nodePrefix+"#/#room?1*")
 		}
 		x.wait(time.Second)
 		for _, n := range x.cluster.Nodes {
@@ -125,7 +125,7 @@ var steps = []step{
 	}},
 }
 
-func crossroomName(room string) string { return "socket.io-crossroom#/#" + room + "#" }
+func crossroomName(room string) string { return "crossroom#/#" + room + "#" }
 
 func (x *trial) wait(d time.Duration) { time.Sleep(d) }
 

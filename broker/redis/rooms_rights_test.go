@@ -16,8 +16,8 @@ func TestRoomsThatMayNotBeSubscribedTo(t *testing.T) {
 	t.Parallel()
 	srv := servers.StartRedis(t, nil)
 	srv.Do("ACL", "SETUSER", "node", "on", ">pw", "~*", "+@all", "resetchannels",
-		"&socket.io-crossroom#/#", "&socket.io-crossroom#/##", "&socket.io-crossroom#/#fine*", "&socket.io-crossroom#/#m#",
-		"&socket.io-crossroom-re*", "&socket.io-crossroom-control#*")
+		"&crossroom#/#", "&crossroom#/##", "&crossroom#/#fine*", "&crossroom#/#m#",
+		"&crossroom-re*", "&crossroom-control#*")
 	for _, mode := range []backplane.SubscriptionMode{backplane.StaticSubscription, backplane.DynamicSubscription} {
 		b, err := redisbroker.Open("redis://node:pw@"+srv.Addr(), nil)
 		require.NoError(t, err)

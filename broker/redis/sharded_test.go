@@ -34,7 +34,7 @@ func TestSlotWithoutMaster(t *testing.T) {
 		n.Do("CLUSTER", "DELSLOTS", slot)
 	}
 	gone := func(ch broker.Channel) bool {
-		return fmt.Sprint(c.Nodes[0].Do("CLUSTER", "KEYSLOT", "socket.io-crossroom#/#"+ch.Name()+"#")) == slot
+		return fmt.Sprint(c.Nodes[0].Do("CLUSTER", "KEYSLOT", "crossroom#/#"+ch.Name()+"#")) == slot
 	}
 	lost := slices.DeleteFunc(slices.Clone(r.rooms), func(ch broker.Channel) bool { return !gone(ch) })
 	stay := slices.DeleteFunc(slices.Clone(r.rooms), gone)
@@ -139,7 +139,7 @@ func TestShardedWhenDown(t *testing.T) {
 // TestShardChannelRights has a user that may use some shard channels only.
 func TestShardChannelRights(t *testing.T) {
 	t.Parallel()
-	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"some on >pw resetchannels &socket.io-crossroom#/#open* -@all +spublish +ssubscribe +sunsubscribe +ping +pubsub"}})
+	srv := servers.StartRedis(t, &servers.RedisOptions{Users: []string{"some on >pw resetchannels &crossroom#/#open* -@all +spublish +ssubscribe +sunsubscribe +ping +pubsub"}})
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr(), Username: "some", Password: "pw"})
 	defer client.Close()
 	b, err := redisbroker.New(client, shardedQuick())
@@ -244,7 +244,7 @@ func TestBufferLimitOfOneShard(t *testing.T) {
 	on := r.slots(c.Nodes[0])
 	c.Nodes[0].Do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 100kb 0 0")
 	for _, ch := range r.rooms {
-		if slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", "socket.io-crossroom#/#"+ch.Name()+"#").(int64); slices.Contains(on, uint16(slot)) {
+		if slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", "crossroom#/#"+ch.Name()+"#").(int64); slices.Contains(on, uint16(slot)) {
 			r.sent[ch]++
 			require.NoError(t, r.from.Publish(within(t, patience), ch, append(binary.BigEndian.AppendUint64(nil, r.sent[ch]), make([]byte, 300<<10)...)))
 			break
@@ -261,7 +261,7 @@ func TestBufferLimitOfOneShard(t *testing.T) {
 	r.settle()
 	r.report("one master disconnected a subscriber")
 	for ch := range r.affected {
-		slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", "socket.io-crossroom#/#"+ch.Name()+"#").(int64)
+		slot := c.Nodes[0].Do("CLUSTER", "KEYSLOT", "crossroom#/#"+ch.Name()+"#").(int64)
 		assert.Contains(t, on, uint16(slot), "%v is on another master", ch)
 	}
 	assert.Len(t, r.gaps, 1)
@@ -304,7 +304,7 @@ func TestNodesOnSharded(t *testing.T) {
 	assert.Equal(t, "Subscription", option.Option)
 	_, err = n.Namespace(within(t, patience), "/", nil)
 	require.NoError(t, err)
-	assert.Equal(t, int64(1), srv.Do("PUBSUB", "SHARDNUMSUB", "socket.io-crossroom#/#").([]any)[1])
+	assert.Equal(t, int64(1), srv.Do("PUBSUB", "SHARDNUMSUB", "crossroom#/#").([]any)[1])
 	assert.Empty(t, srv.Do("PUBSUB", "CHANNELS"), "classic subscriptions")
 	assert.Equal(t, int64(0), srv.Do("PUBSUB", "NUMPAT"))
 }

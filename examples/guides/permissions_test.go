@@ -230,7 +230,7 @@ func goodbye(id string, since int64) []byte {
 // forgeGoodbyes publishes forged goodbyes of all nodes that it hears on the control channel, until the function that it returns
 // is called: of the latest possible life of each, and of exactly the one that it has.
 func forgeGoodbyes(t *testing.T, client *redis.Client) (stop func() (forged int)) {
-	const control = "socket.io-crossroom-control#"
+	const control = "crossroom-control#"
 	ctx, cancel := context.WithCancel(context.Background())
 	sub := client.Subscribe(ctx, control)
 	_, err := sub.Receive(ctx)
@@ -281,7 +281,7 @@ func forgeGoodbyes(t *testing.T, client *redis.Client) (stop func() (forged int)
 // Lists of the members of /admin are complete or say that they are not, and so are disconnects.
 func TestForgedGoodbyes(t *testing.T) {
 	srv := servers.StartRedis(t, nil)
-	srv.Do(strings.Fields("ACL SETUSER guest on >secret resetchannels &socket.io#/guest#* &socket.io-crossroom-control#* " +
+	srv.Do(strings.Fields("ACL SETUSER guest on >secret resetchannels &socket.io#/guest#* &crossroom-control#* " +
 		"-@all +hello +client +ping +publish +subscribe +unsubscribe")...)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

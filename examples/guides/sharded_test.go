@@ -19,8 +19,8 @@ func TestPermissionsOfShardedNodes(t *testing.T) {
 	srv := servers.StartRedis(t, nil)
 	setUsers(t, srv, "", []string{""}, true)
 	// As the guide says of fleets of package backplane.
-	srv.Do("ACL", "SETUSER", "node", "resetchannels", "&socket.io-crossroom#/chat#*", "&socket.io-crossroom-request#/chat#",
-		"&socket.io-crossroom-response#/chat#*", "&socket.io-crossroom-control#*")
+	srv.Do("ACL", "SETUSER", "node", "resetchannels", "&crossroom#/chat#*", "&crossroom-request#/chat#",
+		"&crossroom-response#/chat#*", "&crossroom-control#*")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var spaces []*backplane.Namespace
