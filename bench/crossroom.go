@@ -120,3 +120,51 @@ func crossroomRequest(ctx context.Context, s *stage) (round, error) {
 		})
 	}, nil
 }
+
+// crossroomCount counts the 1,000 sockets of a room on each of four nodes with ask.
+func crossroomCount(room string, ask func(context.Context, adapter.Operator) (int, error)) func(context.Context, *stage) (round, error) {
+	return func(ctx context.Context, s *stage) (round, error) {
+		const nodes, sockets = 4, 1000
+		var requester *node
+		for i := range nodes {
+			n, err := newNode(ctx, s, onRedis)
+			if err != nil {
+				return nil, err
+			}
+			for j := range sockets {
+				if err := join(ctx, n.ns, &sink{fmt.Sprintf("sink %d of node %d, %s", j, i, room), func() {}}, room); err != nil {
+					return nil, err
+				}
+			}
+			requester = n
+		}
+		if _, err := requester.server.AwaitPeers(ctx, nodes-1); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) (int64, figures, error) {
+			return s.oneByOne(func() error {
+				n, err := ask(ctx, requester.ns.To(room))
+				if err == nil && n != nodes*sockets {
+					err = fmt.Errorf("%d sockets, want %d", n, nodes*sockets)
+				}
+				return err
+			})
+		}, nil
+	}
+}
+
+func counted(ctx context.Context, o adapter.Operator) (int, error) {
+	n, err := o.Count(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return n.Total, nil
+}
+
+func listed(ctx context.Context, o adapter.Operator) (int, error) {
+	c, err := o.Clients(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return len(c.IDs), nil
+}

@@ -174,6 +174,18 @@ var table = []measurement{
 		},
 	},
 	{
+		name: "count",
+		what: "how many sockets a room has on four nodes, with 1,000 sockets on each: by their list, and by number; one after another",
+		kept: true,
+		contenders: []contender{
+			{"list", crossroomCount("listed", listed)},
+			{"count", crossroomCount("counted", counted)},
+		},
+		bars: []bar{
+			atMost(0.2, "a count of 4,000 sockets on four nodes: CPU, times their list", times(cpu, "count", "list")),
+		},
+	},
+	{
 		name: "bridge",
 		what: "a 128-byte event at full speed to a node on the same prefix (direct), or on another one over a bridge of one or two Go nodes",
 		contenders: []contender{
