@@ -36,7 +36,7 @@ type Options struct {
 	OnError func(error)
 
 	// Logger logs the errors that OnError gets: a panic of a callback at level error with its stack, others as
-	// warnings. Nil means slog.Default(), or no log if OnError is set. For silence set slog.New(slog.DiscardHandler).
+	// warnings, and an outage in two lines, as package backplane does. Nil means slog.Default(), or no log if OnError is set. For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	// Keys, if not nil, sign all that the server sends on all of its links, and verify all that it receives. Node.js

@@ -46,6 +46,8 @@ const reportQueue = 256
 type reported struct {
 	ctx context.Context
 	err error
+	// folded: the log gets no line, because the error is part of an outage.
+	folded bool
 }
 
 func (r *reporter) start(sink errorlog.Sink) {
@@ -60,7 +62,11 @@ func (r *reporter) start(sink errorlog.Sink) {
 func (r *reporter) run() {
 	defer close(r.done)
 	for e := range r.queue {
-		if !r.sink.Handle(e.ctx, e.err) {
+		handle := r.sink.Handle
+		if e.folded {
+			handle = r.sink.Call
+		}
+		if !handle(e.ctx, e.err) {
 			r.lost.Add(1) // a handler that panics has not handled the error
 		}
 	}
@@ -78,7 +84,7 @@ func (r *reporter) put(ctx context.Context, err error) {
 		return
 	}
 	select {
-	case r.queue <- reported{ctx, err}:
+	case r.queue <- reported{ctx: ctx, err: err}:
 	default:
 		r.lost.Add(1)
 	}
@@ -86,7 +92,7 @@ func (r *reporter) put(ctx context.Context, err error) {
 
 // pass is report for the core's reporter, whose goroutine does nothing else: it waits while the queue is full, so that
 // further errors gather there, where many of a kind become one.
-func (r *reporter) pass(ctx context.Context, err error) {
+func (r *reporter) pass(ctx context.Context, err error, folded bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if r.closed {
@@ -94,7 +100,7 @@ func (r *reporter) pass(ctx context.Context, err error) {
 		return
 	}
 	select {
-	case r.queue <- reported{ctx, err}:
+	case r.queue <- reported{ctx, err, folded}:
 	case <-r.closing:
 		r.lost.Add(1)
 	}

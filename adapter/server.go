@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,6 +81,7 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 			return nil, multilink.First(wire.FromAdapter(err), s.Close(context.Background()))
 		}
 		lk.node, lk.door, s.uid = node, wire.NodeOf(node), node.ID()
+		lk.door.Notes(s.noteFrom(lk))
 		s.links = append(s.links, lk)
 	}
 	return s, nil
@@ -87,11 +89,24 @@ func New(b broker.Broker, opts *Options) (*Server, error) {
 
 // reportFrom returns the core's OnError for a link.
 func (s *Server) reportFrom(l *link) func(context.Context, error) {
-	if len(s.opts.Links) == 0 {
-		return func(ctx context.Context, err error) { s.reports.pass(ctx, wire.FromAdapter(err)) }
-	}
 	return func(ctx context.Context, err error) {
-		s.reports.pass(ctx, &LinkError{Prefix: l.key, Err: wire.FromAdapter(err)})
+		_, interrupted := err.(*backplane.InterruptedError)
+		_, lost := err.(*broker.LossError)
+		if err = wire.FromAdapter(err); len(s.opts.Links) > 0 {
+			err = &LinkError{Prefix: l.key, Err: err}
+		}
+		s.reports.pass(ctx, err, interrupted || lost)
+	}
+}
+
+// noteFrom returns the function for the core's lines about outages of a link.
+func (s *Server) noteFrom(l *link) func(error) {
+	return func(note error) {
+		if n := note.(*errorlog.Note); len(s.opts.Links) > 0 {
+			n.Cause += " " + l.key
+			n.Attrs = append(n.Attrs, slog.String("link", errorlog.Printable(l.key, 300)))
+		}
+		s.report(note)
 	}
 }
 

@@ -73,6 +73,10 @@
 // see both ends, in their place among the messages. Node.Ready waits for the end. Then read anew, from your own store,
 // what must be complete.
 //
+// The log has two lines for an outage, however many namespaces it interrupts: a warning when it begins, and one at level
+// info three seconds after its end, with its duration, the number of interruptions, and the messages that were lost, or
+// may have been. OnError gets each of them.
+//
 // # Subscriptions
 //
 // A namespace receives broadcasts in one of two modes. [NamespaceOptions.Subscription] fixes

@@ -28,6 +28,8 @@ type nodeDoor struct{ n *Node }
 
 func (d nodeDoor) PeersChanged() <-chan struct{} { return d.n.members.Changed() }
 
+func (d nodeDoor) Notes(f func(error)) { d.n.health.outage.log = f }
+
 func (d nodeDoor) Leave() bool { return d.n.leave() }
 
 func (d nodeDoor) Since() time.Time { return d.n.since }

@@ -21,6 +21,7 @@ type health struct {
 	counted       bool                              // the last count succeeded
 	countedSince  time.Time                         // since when counts do what the last one did
 	countingErr   error
+	outage        outage
 	waiting       chan struct{} // closed at the next change; nil: no call of Ready waits
 }
 
@@ -38,6 +39,7 @@ func (h *health) interrupted(key membership.Namespace, err error) {
 	}
 	h.down[key] = struct{}{}
 	h.receivingErr, h.publishingErr = err, err
+	h.outage.interrupted(err, h.outageEnds)
 }
 
 // resumed records that a subscription is live again, or closed.
@@ -49,15 +51,17 @@ func (h *health) resumed(key membership.Namespace) {
 	}
 	if delete(h.down, key); len(h.down) == 0 {
 		h.ended = time.Now()
+		h.outage.resumed()
 		h.wake()
 	}
 }
 
-// lost records the cause of a loss.
-func (h *health) lost(err error) {
+// lost records a loss.
+func (h *health) lost(l broker.Loss) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.publishingErr = err
+	h.publishingErr = l.Err
+	h.outage.loses(l, h.outageEnds)
 }
 
 // count records the outcome of a count of subscribers: err, or nil.

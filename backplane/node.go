@@ -85,7 +85,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 		}
 	}
 	if !n.monitor.Init(monitor.Options{
-		Node: n.id, Broker: b, Observers: o.Observers, OnError: o.onError(), Logger: o.Logger, Panic: newPanicError, Stack: panicStack, Cause: causeOf, Merge: merged,
+		Node: n.id, Broker: b, Observers: o.Observers, OnError: o.onError(), Logger: o.Logger, Panic: newPanicError, Stack: panicStack, Cause: causeOf, Merge: merged, Folded: foldedError,
 	}) {
 		return nil, &OptionError{Option: "Observers", Reason: "one is nil"}
 	}
@@ -93,6 +93,7 @@ func New(b broker.Broker, opts *Options) (*Node, error) {
 	if n.guard == nil {
 		verify = nil
 	}
+	n.health.outage.log = n.monitor.Report
 	n.members = membership.New(membership.Options{
 		Broker: n.broker, Verify: verify, ID: n.id, Since: n.since, Life: n.life,
 		Heartbeat: o.Heartbeat, PeerTimeout: o.PeerTimeout, RequestsTimeout: o.RequestsTimeout,
@@ -207,7 +208,7 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	n.started = true
 	n.stopLoss = n.broker.OnLoss(func(l broker.Loss) {
-		n.health.lost(l.Err)
+		n.health.lost(l)
 		n.monitor.Report(&broker.LossError{Loss: l})
 	})
 	n.workers.Go(n.monitor.Run)
@@ -248,6 +249,7 @@ func (n *Node) Close(ctx context.Context) error {
 		return nil
 	}
 	defer n.unclaim()
+	n.health.quiet()
 	all := n.live()
 	var errs []error
 	n.members.Goodbye(ctx)

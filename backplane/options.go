@@ -22,7 +22,7 @@ type Options struct {
 	// the host, in which a '-' replaces each other character.
 	Name string
 	// Logger logs the errors that OnError gets: a panic of a callback at level error with its stack, others as
-	// warnings. Nil means slog.Default(), or no log if OnError or OnErrorContext is set. For silence set
+	// warnings, and an outage in two lines. Nil means slog.Default(), or no log if OnError or OnErrorContext is set. For silence set
 	// slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 	// OnError gets each error that no call returns: outages (*InterruptedError), lost messages (*broker.LossError),

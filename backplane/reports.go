@@ -68,6 +68,15 @@ func rootOf(err error) error {
 	}
 }
 
+// foldedError reports whether an error is a part of what is logged as an outage.
+func foldedError(err error) bool {
+	switch err.(type) {
+	case *InterruptedError, *broker.LossError:
+		return true
+	}
+	return false
+}
+
 // merged is errorlog.Limiter.Merge for two errors of one cause.
 func merged(waiting, err error) error {
 	switch w := waiting.(type) {

@@ -78,7 +78,7 @@ func open(o nats.Options, nc *nats.Conn, opts *Options) (*Broker, error) {
 	b.stop = stop
 	b.propagation = newPropagation(ctx, to, b.names, &b.opts)
 	b.subjects = newSubjectCache(b.names)
-	manager := &connManager{to: to, opts: &b.opts, log: b.opts.Logger}
+	manager := &connManager{to: to, opts: &b.opts, log: b.opts.conns}
 	b.out = newOutbox(&b.opts, maxPayload, manager, func() bool { return b.in.needed() })
 	b.in = newSubscriber(b.names, &b.opts, b.propagation, &b.out.identity, b.out.Wake, b.subjects.forget)
 	manager.out, manager.in = b.out, b.in
@@ -154,7 +154,13 @@ func (b *Broker) unsupported(ctx context.Context) error {
 }
 
 // OnLoss implements broker.Broker.
-func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.out.OnLoss(f) }
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) {
+	end, unwatch := b.out.OnLoss(f), b.opts.conns.Watch()
+	return func() {
+		end()
+		unwatch()
+	}
+}
 
 // Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // Options configure a broker. The zero value and nil mean the defaults. The broker copies them.
@@ -21,9 +23,12 @@ type Options struct {
 	// documentation).
 	NATS []nats.Option
 
-	// Logger gets a line for each lost and each restored connection. Nil means slog.Default(). For
+	// Logger gets a line for each lost and each restored connection: at level debug while a function
+	// is registered by OnLoss, as by a node, which logs outages itself. Nil means slog.Default(). For
 	// silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
+
+	conns *lifecycle.Log // of the lines about connections
 
 	// QueueMessages, QueueBytes and QueueAge limit the messages that are queued or in flight, so that an outage costs a
 	// limited amount of memory, and messages sent after it are not stale. Publish waits while there are QueueMessages
@@ -84,6 +89,7 @@ func (o *Options) withDefaults() Options {
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
+	out.conns = &lifecycle.Log{To: out.Logger}
 	positive(&out.QueueMessages, 1<<16)
 	positive(&out.QueueBytes, 32<<20)
 	if out.QueueAge == 0 {

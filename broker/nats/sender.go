@@ -3,12 +3,12 @@ package natsbroker
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/crossroom/crossroom/broker/brokerkit"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // connManager makes the connections of the outbox. Subscriptions use the same connections. The
@@ -18,7 +18,7 @@ type connManager struct {
 	in   *subscriber
 	to   *endpoints
 	opts *Options
-	log  *slog.Logger
+	log  *lifecycle.Log
 
 	// cause is the logged reason for having no connection; nil if there is one.
 	cause error
@@ -93,7 +93,7 @@ func (c connection) Serve(ctx context.Context, outage time.Duration) error {
 		k.out.AwaitReturn(ctx, outage, nil, c.net.broken)
 		k.cause = nil
 		if limit := int(c.nc.MaxPayload()); limit < k.out.max+frameReserve {
-			k.log.Warn("nats broker: the server accepts smaller messages than Options.MaxPayload: Publish refuses larger ones",
+			k.opts.Logger.Warn("nats broker: the server accepts smaller messages than Options.MaxPayload: Publish refuses larger ones",
 				"max_payload", limit, "MaxPayload", k.out.max)
 		}
 		k.out.Send(writer{k.out, c.nc, k.out.identity.next()}, k.confirmer(ctx, c.conn))

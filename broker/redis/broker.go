@@ -118,7 +118,7 @@ func (b *Broker) newSending(to, from *nodes) sending {
 	if to.slots() != nil {
 		return newSpread(to.slots(), b.names, &b.opts)
 	}
-	p := &publisher{nodes: to, server: &picker{nodes: to, use: forPublishing}, opts: &b.opts, log: b.opts.Logger}
+	p := &publisher{nodes: to, server: &picker{nodes: to, use: forPublishing}, opts: &b.opts, log: b.opts.conns}
 	p.out = newOutbox(b.names, &b.opts, p)
 	if from == to {
 		p.subscriber = b.subscriber
@@ -194,7 +194,13 @@ func (b *Broker) Responders(ctx context.Context, w broker.Protocol, ns string) (
 }
 
 // OnLoss implements broker.Broker.
-func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) { return b.out.OnLoss(f) }
+func (b *Broker) OnLoss(f func(broker.Loss)) (stop func()) {
+	end, unwatch := b.out.OnLoss(f), b.opts.conns.Watch()
+	return func() {
+		end()
+		unwatch()
+	}
+}
 
 // Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {

@@ -26,7 +26,7 @@ type lane struct {
 func (p *spread) newLane(addr string) *lane {
 	l := &lane{spread: p, addr: addr}
 	server := &only{nodes: p.slots.nodes, slots: p.slots, addr: addr, use: forPublishing}
-	l.pub = &publisher{nodes: p.slots.nodes, server: server, opts: p.opts, log: p.opts.Logger, refused: l.refused}
+	l.pub = &publisher{nodes: p.slots.nodes, server: server, opts: p.opts, log: p.opts.conns, refused: l.refused}
 	l.out = newOutbox(p.names, p.opts, l)
 	l.pub.out = l.out
 	for _, h := range p.hooks {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // Options configure a broker. The zero value and nil mean the defaults. The broker copies them.
@@ -24,10 +26,13 @@ type Options struct {
 	// after the broker.
 	SubscribeClient redis.UniversalClient
 
-	// Logger gets a line for each lost and each restored connection, and one if others use the prefix with another
+	// Logger gets a line for each lost and each restored connection (at level debug while a function is registered by
+	// OnLoss, as by a node, which logs outages itself), and one if others use the prefix with another
 	// setting of Sharded. Nil means slog.Default(). For
 	// silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
+
+	conns *lifecycle.Log // of the lines about connections
 
 	// QueueMessages, QueueBytes and QueueAge limit the queue, so that an outage costs a limited amount of memory, and
 	// messages sent after it are not stale. Publish waits while the queue holds QueueMessages messages or QueueBytes
@@ -85,6 +90,7 @@ func (o *Options) withDefaults() Options {
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
+	out.conns = &lifecycle.Log{To: out.Logger}
 	positive(&out.QueueMessages, 1<<16)
 	positive(&out.QueueBytes, 32<<20)
 	if out.QueueAge == 0 {

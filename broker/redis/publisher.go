@@ -3,12 +3,12 @@ package redisbroker
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/crossroom/crossroom/broker/brokerkit"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // errFinished closes a connection that is not needed any more.
@@ -21,16 +21,19 @@ type publisher struct {
 	server server
 	nodes  *nodes
 	opts   *Options
-	log    *slog.Logger
+	log    *lifecycle.Log
 	// subscriber is this broker's subscriber if it uses the same client; else nil.
 	subscriber *subscriber
 	// refused returns the verdict on a message that the server has refused; nil: the refusal.
 	refused func(*message, *ServerError) error
 
-	failing bool // no connection could be opened, and the log says so
-	moved   bool // the last connection led to a server that did not belong to the fleet
-	held    bool // messages have been kept back after the present outage
+	failing time.Time // since when no connection could be opened; zero: one could be
+	logged  bool      // although the broker is watched
+	moved   bool      // the last connection led to a server that did not belong to the fleet
+	held    bool      // messages have been kept back after the present outage
 }
+
+const cannotPublish = "redis broker: cannot publish, messages wait"
 
 // publishConn is a conn that serves the outbox.
 type publishConn struct {
@@ -44,9 +47,13 @@ func (p *publisher) Connect(ctx context.Context) (brokerkit.Connection, error) {
 	switch {
 	case err == nil:
 		return publishConn{c, p}, nil
-	case ctx.Err() == nil && !p.failing:
-		p.failing = true
-		p.log.Warn("redis broker: cannot publish, messages wait", "err", err)
+	case ctx.Err() != nil:
+	case p.failing.IsZero():
+		p.failing = time.Now()
+		p.log.Warn(cannotPublish, "err", err)
+	case p.log.Watched() && !p.logged && !p.log.Down.Load() && time.Since(p.failing) > time.Second:
+		p.logged = true // what watches the broker sees no interruption
+		p.opts.Logger.Warn(cannotPublish, "err", err)
 	}
 	return nil, err
 }
@@ -77,9 +84,13 @@ func (c publishConn) Serve(ctx context.Context, outage time.Duration) error {
 		}
 	}
 	p.held = false
-	if p.failing {
-		p.failing = false
-		p.log.Info("redis broker: publishing again", "addr", c.addr)
+	if !p.failing.IsZero() {
+		to := p.log.Info
+		if p.logged {
+			to = p.opts.Logger.Info
+		}
+		to("redis broker: publishing again", "addr", c.addr)
+		p.failing, p.logged = time.Time{}, false
 	}
 	return p.serve(ctx, c.conn)
 }

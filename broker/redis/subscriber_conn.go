@@ -3,11 +3,11 @@ package redisbroker
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/crossroom/crossroom/broker/internal/backoff"
+	"github.com/crossroom/crossroom/broker/internal/lifecycle"
 )
 
 // begin must be called before the first filter. ctx ends the goroutines of links by address.
@@ -86,7 +86,7 @@ func (s *subscriber) keep(ctx context.Context, l *link) {
 		if ctx.Err() != nil {
 			break
 		}
-		outages.warn(s.log, "redis broker: not subscribed", err)
+		outages.warn(s.opts.conns, "redis broker: not subscribed", err)
 		if s.interrupt(ctx, l, err) {
 			select {
 			case <-time.After(next()):
@@ -174,6 +174,7 @@ func (s *subscriber) disconnect(l *link, err error) {
 	}
 	if s.reg.down() && s.outage == nil {
 		s.outage = make(chan struct{})
+		s.opts.conns.Down.Store(true)
 	}
 	s.settle()
 }
@@ -194,7 +195,7 @@ func (s *subscriber) serve(ctx context.Context, l *link, c *conn, outages *outag
 	s.reg.connected(l)
 	s.changed()
 	s.mu.Unlock()
-	outages.info(s.log, "redis broker: connected for subscribing", c.addr)
+	outages.info(s.opts.conns, "redis broker: connected for subscribing", c.addr)
 
 	var reading sync.WaitGroup
 	reading.Go(func() { c.close(s.read(l, c)) })
@@ -355,6 +356,7 @@ func (s *subscriber) recovered() {
 	if s.outage != nil && !s.reg.down() {
 		close(s.outage)
 		s.outage = nil
+		s.opts.conns.Down.Store(false)
 	}
 }
 
@@ -373,7 +375,7 @@ type outageLog struct {
 	code   string // the server's code in the last line; empty if it had none
 }
 
-func (l *outageLog) warn(log *slog.Logger, text string, err error) {
+func (l *outageLog) warn(log *lifecycle.Log, text string, err error) {
 	var refused *ServerError
 	code := ""
 	if errors.As(err, &refused) {
@@ -385,7 +387,7 @@ func (l *outageLog) warn(log *slog.Logger, text string, err error) {
 	l.logged, l.code = true, code
 }
 
-func (l *outageLog) info(log *slog.Logger, text, addr string) {
+func (l *outageLog) info(log *lifecycle.Log, text, addr string) {
 	*l = outageLog{}
 	log.Info(text, "addr", addr)
 }

@@ -36,10 +36,12 @@ func (s *Sink) Handle(ctx context.Context, err error) (ok bool) {
 	if s.logger != nil {
 		ok = s.guard(func() { s.log(ctx, err) }, func(any) {})
 	}
-	if s.onError != nil {
-		ok = s.guard(func() { s.onError(ctx, err) }, s.handlerPanicked) && ok
-	}
-	return ok
+	return s.Call(ctx, err) && ok
+}
+
+// Call passes an error on to the function and not to the logger.
+func (s *Sink) Call(ctx context.Context, err error) (ok bool) {
+	return s.onError == nil || s.guard(func() { s.onError(ctx, err) }, s.handlerPanicked)
 }
 
 func (s *Sink) log(ctx context.Context, err error) {

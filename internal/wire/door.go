@@ -117,6 +117,9 @@ type Node interface {
 	PeersChanged() <-chan struct{}
 	// Leave announces to the other nodes that this one drains, and ends Health.Ready. It returns false if that was done.
 	Leave() bool
+	// Notes makes f get the lines for the log about outages, each an *errorlog.Note, instead of the node's Logger. Call
+	// it before the node starts. f must not block.
+	Notes(f func(note error))
 	// Since returns when the node was made, as other nodes see it in Peer.Since.
 	Since() time.Time
 	// Open is backplane.Node.Namespace with more options. public is a

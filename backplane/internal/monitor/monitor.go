@@ -38,6 +38,8 @@ type Options struct {
 	// Cause and Merge are those of an errorlog.Limiter.
 	Cause func(err error) any
 	Merge func(queued, err error) error
+	// Folded reports whether Logger gets no line for an error, because it is part of an outage.
+	Folded func(err error) bool
 }
 
 // Init prepares a monitor, which must not be copied afterwards. It returns false if an observer is nil.

@@ -11,6 +11,7 @@ import (
 // a slow handler delays nothing. Errors that do not fit into its queue are counted and dropped.
 type reporter struct {
 	sink  errorlog.Sink
+	fold  func(error) bool
 	stats *Counters
 
 	limiter errorlog.Limiter
@@ -30,6 +31,7 @@ type reported struct {
 }
 
 func (r *reporter) init(o Options, stats *Counters) {
+	r.fold = o.Folded
 	r.sink, r.stats = errorlog.New("backplane", o.Logger, o.OnError, o.Stack), stats
 	r.limiter.Cause, r.limiter.Merge, r.limiter.Pass = o.Cause, o.Merge, r.put
 	r.limiter.Lost = func() { stats.Unreported.Add(1) }
@@ -87,7 +89,11 @@ func (r *reporter) Run() {
 			return
 		}
 		for _, e := range batch {
-			if !r.sink.Handle(e.ctx, e.err) {
+			handle := r.sink.Handle
+			if r.fold(e.err) {
+				handle = r.sink.Call
+			}
+			if !handle(e.ctx, e.err) {
 				r.stats.Panics.Add(1)
 			}
 		}
