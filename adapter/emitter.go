@@ -190,6 +190,9 @@ func (e *Emitter) change(ctx context.Context, operation string, t *wire.Selectio
 		return unsupported(operation, V5, "")
 	}
 	r.Rooms, r.All, r.Except = t.Rooms, t.All, t.Except
+	if r.Op == wire.OpDisconnect {
+		r.Header = wire.WithReason(nil, t.Reason)
+	}
 	if t.Nobody() {
 		return e.check(r.Rooms, r.All, r.Except, r.Targets)
 	}

@@ -244,7 +244,7 @@ func (l *leg) eachRoom(ctx context.Context, yield func(string) bool) error {
 
 // target converts a selection for the core's public methods.
 func target(s wire.Selection) backplane.Target {
-	t := backplane.All().InAll(s.All...).Except(s.Except...).Header(s.Header)
+	t := backplane.All().InAll(s.All...).Except(s.Except...).Header(s.Header).Reason(s.Reason)
 	if s.Picked || len(s.Rooms) > 0 {
 		t = t.To(s.Rooms...)
 	}

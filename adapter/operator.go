@@ -98,6 +98,13 @@ func (o Operator) Timeout(d time.Duration) Operator {
 	return o
 }
 
+// Reason sets the reason that DisconnectSockets gives sockets of Go nodes (ReasonSocket): of a longer one the first 1,024
+// bytes. It travels in a key that Node.js servers ignore.
+func (o Operator) Reason(text string) Operator {
+	o.target.Reason = wire.CutReason(text)
+	return o
+}
+
 // Emit sends an event to the selected sockets: to local ones first, whatever the state of the broker, then to the
 // other nodes. nil means accepted by the broker, not delivered.
 //

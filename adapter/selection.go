@@ -43,7 +43,7 @@ func (o Operator) SocketsLeave(ctx context.Context, rooms ...string) error {
 }
 
 // DisconnectSockets disconnects the selected sockets from the namespace, like SocketsJoin; with connection, including
-// their connections.
+// their connections. Reason gives the sockets of Go nodes a reason.
 func (o Operator) DisconnectSockets(ctx context.Context, connection bool) error {
 	if o.emitter != nil {
 		return o.emitter.change(ctx, "DisconnectSockets", &o.target, &wire.Request{Op: wire.OpDisconnect, Close: connection})
@@ -52,7 +52,9 @@ func (o Operator) DisconnectSockets(ctx context.Context, connection bool) error 
 		func(ctx context.Context, l *leg, t wire.Selection) (*backplane.Count, error) {
 			return l.ns.DisconnectAll(ctx, target(t), connection)
 		},
-		func(ctx context.Context, l *leg, id string) error { return l.ns.Disconnect(ctx, id, connection) })
+		func(ctx context.Context, l *leg, id string) error {
+			return l.core.Disconnect(ctx, id, connection, o.target.Reason)
+		})
 }
 
 // change carries out an operation on the selected sockets: on local ones once, whatever the state of the brokers, then

@@ -17,7 +17,7 @@ import (
 // and the next socket is called. If a method was called for another server's message and does not return within
 // Options.StallTimeout, it is reported too, and the server continues without the socket until the method returns.
 //
-// A socket may also be an AckSocket, a RoomSocket and a Describer; Namespace.Add finds out.
+// A socket may also be an AckSocket, a ReasonSocket, a RoomSocket and a Describer; Namespace.Add finds out.
 type Socket interface {
 	// ID is unique among the sockets of the namespace in the whole fleet, and never changes. Add puts the socket into
 	// the room of that name; only Leave with that name takes it out. Socket.IO makes ids of 20 random characters; any
@@ -43,6 +43,14 @@ type AckSocket interface {
 	// value travels; without one the acknowledgement is empty. Calls after the first do nothing. ack waits while the
 	// broker's queue is full, for Options.RequestsTimeout at most, so call it after DeliverWithAck has returned.
 	DeliverWithAck(p *Packet, ack func(args ...any))
+}
+
+// ReasonSocket is a Socket that gets the reason of a disconnect.
+type ReasonSocket interface {
+	Socket
+	// DisconnectFor is called in place of Disconnect. reason is that of Operator.Reason, at most 1,024 bytes of another
+	// process's choice; empty if there is none, as from Node.js servers.
+	DisconnectFor(reason string, connection bool)
 }
 
 // RoomSocket is a Socket whose server keeps its rooms too. The calls follow the change in the Namespace, in the order
@@ -152,6 +160,15 @@ func (m *member) Deliver(msg *backplane.Message) {
 }
 
 func (m *member) Disconnect(connection bool) { m.socket.Disconnect(connection) }
+
+// DisconnectFor implements backplane.ReasonMember.
+func (m *member) DisconnectFor(reason string, connection bool) {
+	if s, ok := m.socket.(ReasonSocket); ok {
+		s.DisconnectFor(reason, connection)
+		return
+	}
+	m.socket.Disconnect(connection)
+}
 
 func (m *ackMember) DeliverAck(msg *backplane.Message, ack func(payload []byte)) {
 	p := msg.Value.(*Packet)

@@ -29,8 +29,11 @@ type (
 		// each handles an acknowledgement; every member may give one.
 		each func(payload []byte)
 	}
-	disconnectCall bool // close the connection too
-	roomsCall      struct {
+	disconnectCall struct {
+		close  bool // the connection too
+		reason string
+	}
+	roomsCall struct {
 		left  bool
 		rooms []string
 	}
@@ -49,7 +52,13 @@ func (c *ackCall) Do(e *entry) {
 }
 func (*ackCall) Method() string { return "DeliverAck" }
 
-func (c disconnectCall) Do(e *entry)  { e.Member.Disconnect(bool(c)) }
+func (c disconnectCall) Do(e *entry) {
+	if m, ok := e.Member.(ReasonMember); ok {
+		m.DisconnectFor(c.reason, c.close)
+		return
+	}
+	e.Member.Disconnect(c.close)
+}
 func (disconnectCall) Method() string { return "Disconnect" }
 
 // ackOnce lets the application acknowledge at most once.

@@ -54,6 +54,10 @@ func (d namespaceDoor) Broadcast(ctx context.Context, payload []byte, s wire.Sel
 	return d.ns.broadcast(ctx, payload, &s)
 }
 
+func (d namespaceDoor) Disconnect(ctx context.Context, id string, close bool, reason string) error {
+	return d.ns.disconnect(ctx, id, close, reason)
+}
+
 func (d namespaceDoor) BroadcastAck(ctx context.Context, payload []byte, s wire.Selection, timeout time.Duration, on wire.AckFuncs) (any, error) {
 	return d.ns.broadcastAck(ctx, payload, &s, timeout, AckFuncs(on))
 }

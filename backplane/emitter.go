@@ -97,6 +97,9 @@ func (e *Emitter) onAll(ctx context.Context, namespace string, t *wire.Selection
 		return err
 	}
 	r.Rooms, r.All, r.Except, r.Header, r.Native = t.Rooms, t.All, t.Except, t.Header, true
+	if r.Op == wire.OpDisconnect {
+		r.Header = wire.WithReason(t.Header, t.Reason)
+	}
 	return e.out.Request(ctx, namespace, r)
 }
 

@@ -32,6 +32,14 @@ type AckMember interface {
 	DeliverAck(m *Message, ack func(payload []byte))
 }
 
+// ReasonMember is a Member that gets the reason of a disconnect.
+type ReasonMember interface {
+	Member
+	// DisconnectFor is called in place of Disconnect. reason is that of Target.Reason, at most 1,024 bytes of another
+	// process's choice; empty if there is none.
+	DisconnectFor(reason string, close bool)
+}
+
 // RoomMember is a Member whose host keeps its rooms too, such as a server with rooms of its own. The node makes the
 // calls after it has changed its own list of rooms, in the order of the changes. A call comes after the broadcasts of
 // other nodes that arrived before the change, and before those that arrived after it. rooms is valid during the call,
@@ -131,6 +139,10 @@ func (t Target) Compress(on bool) Target {
 // Header sets data that travels with a broadcast or a request, such as trace context: at most MaxHeader bytes of names
 // and values. The Target keeps the map, which must not be changed while a call uses the Target.
 func (t Target) Header(h map[string]string) Target { t.sel.Header = h; return t }
+
+// Reason sets the reason that DisconnectAll gives the members (ReasonMember): of a longer one the first 1,024 bytes. It
+// travels as an entry of the header.
+func (t Target) Reason(text string) Target { t.sel.Reason = wire.CutReason(text); return t }
 
 // MaxHeader, 8 KiB, limits the part of a header that a receiver reads: the sum of the bytes of all names and values.
 // Receivers drop the entries beyond it, and keep the message. In package adapter a larger header may be an error.

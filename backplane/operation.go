@@ -87,6 +87,8 @@ type Operation struct {
 	Targets []string
 	// Close of Disconnects: connections are closed too.
 	Close bool
+	// Reason of Disconnects; empty if there is none.
+	Reason string
 	// Payload of the other kinds.
 	Payload []byte
 }
@@ -126,6 +128,9 @@ func (a *arrivals) refusedRequest(r *wire.Request, size int) bool {
 	op := Operation{
 		Kind: kind, Namespace: ns.name, Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Member: member,
 		Targets: r.Targets, Close: r.Close, Payload: r.Payload,
+	}
+	if kind == Disconnects {
+		op.Reason = wire.ReasonOf(r.Header)
 	}
 	err := ns.admit(&op)
 	if err != nil {
@@ -173,6 +178,9 @@ func (ns *Namespace) log(op *Operation) {
 		note.Attrs = append(note.Attrs, slog.String("member", errorlog.Printable(op.Member, 100)))
 	} else {
 		note.Attrs = append(note.Attrs, slog.Int("rooms", len(op.Rooms)), slog.Int("except", len(op.Except)), slog.Int("members", ns.rooms.Len()))
+	}
+	if op.Reason != "" {
+		note.Attrs = append(note.Attrs, slog.String("reason", errorlog.Printable(op.Reason, 100)))
 	}
 	if ns.extra.Note != nil {
 		ns.extra.Note(note)

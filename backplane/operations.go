@@ -255,16 +255,20 @@ func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) erro
 
 // Disconnect disconnects a member, on any node, like Join: nil means that its Disconnect method was called.
 func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) error {
+	return ns.disconnect(ctx, id, close, "")
+}
+
+func (ns *Namespace) disconnect(ctx context.Context, id string, close bool, reason string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
 	}
 	var d delivery
 	if d.FindID(ns.rooms, id) {
-		d.Call, d.All = disconnectCall(close), true
+		d.Call, d.All = disconnectCall{close, reason}, true
 		d.Run(&ns.inbound)
 		return nil
 	}
-	return ns.onMember(ctx, &wire.Request{Op: wire.OpDisconnect, Member: id, Close: close}, found)
+	return ns.onMember(ctx, &wire.Request{Op: wire.OpDisconnect, Member: id, Close: close, Header: wire.WithReason(nil, reason)}, found)
 }
 
 func found(r *wire.Response) bool { return !r.NotFound }
@@ -402,12 +406,12 @@ func (ns *Namespace) LeaveAll(ctx context.Context, t Target, rooms ...string) (*
 }
 
 // DisconnectAll disconnects the members that t selects. The calling goroutine calls the Disconnect methods of local
-// members.
+// members. Target.Reason gives them a reason.
 func (ns *Namespace) DisconnectAll(ctx context.Context, t Target, close bool) (*Count, error) {
 	return ns.onAll(ctx, t, &wire.Request{Op: wire.OpDisconnect, Close: close}, func() (int, error) {
 		var d delivery
 		d.Find(ns.rooms, filterOf(t.sel.Rooms, t.sel.All, t.sel.Except))
-		d.Call = disconnectCall(close)
+		d.Call = disconnectCall{close, t.sel.Reason}
 		ns.deliver(&d)
 		return d.Delivered(), nil
 	})
@@ -427,6 +431,9 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	}
 	req.Origin, req.Native = ns.node.id, true
 	req.Rooms, req.All, req.Except, req.Header = t.Rooms, t.All, t.Except, t.Header
+	if req.Op == wire.OpDisconnect {
+		req.Header = wire.WithReason(t.Header, t.Reason)
+	}
 	if !t.LocalOnly {
 		// Refused before any effect.
 		if err := ns.requests.Sendable(req); err != nil {

@@ -132,7 +132,7 @@ func (a *arrivals) disconnect(r *wire.Request, s *serve.Request[Member], d *deli
 	} else {
 		d.Find(a.ns.rooms, filterOf(r.Rooms, r.All, r.Except))
 	}
-	d.Call, d.All, d.Context = disconnectCall(r.Close), r.ByID, s.Context
+	d.Call, d.All, d.Context = disconnectCall{r.Close, wire.ReasonOf(r.Header)}, r.ByID, s.Context
 	a.after = func(d *delivery) {
 		resp.Count = d.Delivered()
 		// It may have been removed since it was selected.

@@ -235,6 +235,7 @@ type fleetMember struct {
 	got         []string
 	keeps       map[string]bool // rooms, as Joined and Left say
 	disconnects []bool          // the argument of each Disconnect
+	reason      string          // of the last one
 	changed     chan struct{}
 }
 
@@ -268,10 +269,13 @@ func (p *fleetMember) Deliver(m *backplane.Message) {
 	p.event()
 }
 
-// Disconnect implements backplane.Member.
-func (p *fleetMember) Disconnect(close bool) {
+// Disconnect implements backplane.Member, whose DisconnectFor is called instead.
+func (p *fleetMember) Disconnect(bool) {}
+
+// DisconnectFor implements backplane.ReasonMember.
+func (p *fleetMember) DisconnectFor(reason string, close bool) {
 	p.mu.Lock()
-	p.disconnects = append(p.disconnects, close)
+	p.disconnects, p.reason = append(p.disconnects, close), reason
 	p.event()
 	p.mu.Unlock()
 	if !p.stays {
@@ -346,6 +350,13 @@ func (p *fleetMember) orders() []bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.disconnects)
+}
+
+// why returns the reason of the last disconnect.
+func (p *fleetMember) why() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reason
 }
 
 // receives waits for a message. At intervals it calls poke, which may be nil.

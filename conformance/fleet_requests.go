@@ -244,13 +244,16 @@ func caseOperations(ctx context.Context, c *fleet) error {
 	}
 	want := map[*fleetMember][]bool{far: {true}}
 	t = to("blue").except("witness-1", "n1-2")
-	if err := touch("DisconnectAll", t, func() (*backplane.Count, error) { return ns.DisconnectAll(ctx, t.target(), false) },
+	if err := touch("DisconnectAll", t, func() (*backplane.Count, error) { return ns.DisconnectAll(ctx, t.target().Reason("round is over"), false) },
 		func(p *fleetMember) { want[p] = []bool{false} }); err != nil {
 		return err
 	}
 	for _, p := range c.people {
 		if got := p.orders(); !slices.Equal(got, want[p]) {
 			return fail(f5, "Disconnect of member %q of node %d was called with %v instead of %v", p.id, p.at.number, got, want[p])
+		}
+		if got := p.why(); (got == "round is over") != (want[p] != nil && p != far) {
+			return fail(f5, "Disconnect of member %q of node %d had the reason %q", p.id, p.at.number, got)
 		}
 	}
 	c.people = slices.DeleteFunc(c.people, func(p *fleetMember) bool { return want[p] != nil })

@@ -239,7 +239,7 @@ var goOperations = map[string]func(ctx context.Context, n *goNode, ns *adapter.N
 		return nil, target(n, ns, a).SocketsLeave(ctx, texts(a["rooms"])...)
 	},
 	"disconnectSockets": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
-		return nil, target(n, ns, a).DisconnectSockets(ctx, a["close"].(bool))
+		return nil, target(n, ns, a).Reason("wartung \u2615").DisconnectSockets(ctx, a["close"].(bool))
 	},
 	"customRequest": func(ctx context.Context, n *goNode, ns *adapter.Namespace, a args) (any, error) {
 		return replies(ns.CustomRequest(ctx, a["data"]))
@@ -383,7 +383,7 @@ func (n *goEmitter) Call(ctx context.Context, op string, a args) (any, error) {
 	case "socketsLeave":
 		return nil, o.SocketsLeave(ctx, texts(a["rooms"])...)
 	case "disconnectSockets":
-		return nil, o.DisconnectSockets(ctx, a["close"].(bool))
+		return nil, o.Reason("from an emitter").DisconnectSockets(ctx, a["close"].(bool))
 	case "serverSideEmit":
 		return nil, e.ServerSideEmit(ctx, a["event"].(string), a["args"].([]any)...)
 	}

@@ -23,6 +23,8 @@ type Selection struct {
 	Flags                 Flags
 	// Header travels with a broadcast. It is neither changed nor kept.
 	Header Header
+	// Reason of a disconnect.
+	Reason string
 	// Relay is Broadcast.Relay.
 	Relay string
 	// Lead is Broadcast.Lead. The caller owns the memory again afterwards.
@@ -93,6 +95,8 @@ type Namespace interface {
 	// Public returns the *backplane.Namespace.
 	Public() any
 	Broadcast(ctx context.Context, payload []byte, s Selection) error
+	// Disconnect is that of the public methods, with a reason.
+	Disconnect(ctx context.Context, id string, close bool, reason string) error
 	// BroadcastAck is BroadcastAckFunc. It returns a *backplane.Acks.
 	BroadcastAck(ctx context.Context, payload []byte, s Selection, timeout time.Duration, on AckFuncs) (any, error)
 	// EachMember is the loop of EachMember. yield returns false to end it. It returns a backplane.Coverage.
