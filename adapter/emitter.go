@@ -12,8 +12,7 @@ import (
 )
 
 // Emitter sends to a Socket.IO fleet from a process that has no sockets: a cron job, a worker, a command. It only
-// publishes: it subscribes to nothing, is not counted as a server and gets no responses. It needs no closing: close
-// its broker. An Emitter is immutable, and safe for concurrent use.
+// publishes: it subscribes to nothing, is not counted as a server and gets no responses. It is safe for concurrent use.
 type Emitter struct {
 	broker    broker.Broker
 	out       wire.Sender
@@ -107,6 +106,19 @@ func (e *Emitter) Flush(ctx context.Context) error {
 	return e.broker.Flush(ctx)
 }
 
+// Close ends the emitter, and those of Of, and waits like Flush. On a broker that counts it then looks for the servers of
+// the first 64 namespaces that were sent to: the error is a *backplane.OpError with backplane.ErrOtherWire if one has
+// only nodes of package backplane, which got nothing. The broker stays open.
+func (e *Emitter) Close(ctx context.Context) error {
+	switch {
+	case e.out == nil:
+		return errNoEmitter
+	case ctx == nil:
+		return backplane.ErrNilContext
+	}
+	return wire.FromAdapter(e.out.Close(ctx))
+}
+
 // ServerSideEmit sends an event to all servers of the namespace, like
 // Namespace.ServerSideEmit.
 func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
@@ -139,8 +151,7 @@ func (e *Emitter) To(rooms ...string) Operator { return Operator{emitter: e}.To(
 func (e *Emitter) All() Operator { return Operator{emitter: e} }
 
 // Emit sends an event to all sockets; see Operator.Emit. nil means accepted by the broker: see Flush. Errors are those
-// of Operator.Emit, except that an Emitter cannot be closed: instead of backplane.ErrClosed it returns
-// broker.ErrClosed once the broker has been closed.
+// of Operator.Emit; also broker.ErrClosed once the broker has been closed.
 func (e *Emitter) Emit(ctx context.Context, event string, args ...any) error {
 	return e.emit(ctx, &wire.Selection{}, event, args)
 }

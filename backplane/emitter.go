@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/crossroom/crossroom/backplane/internal/monitor"
 	"github.com/crossroom/crossroom/backplane/observe"
@@ -19,7 +23,8 @@ import (
 //
 // nil from a method means that the broker has accepted the message; see Flush. A method waits only while the broker's
 // queue is full. It returns a *NameError, a *broker.PayloadError, an error that wraps errors.ErrUnsupported for a
-// Target that is Local, the context's error or the broker's error: broker.ErrClosed once it has been closed.
+// Target that is Local, the context's error or the broker's error: broker.ErrClosed once it has been closed; ErrClosed
+// after Close.
 type Emitter struct{ out *sender }
 
 // EmitterOptions of an Emitter. Nil means all defaults.
@@ -32,8 +37,7 @@ type EmitterOptions struct {
 }
 
 // NewEmitter makes an emitter for the namespaces of nodes of this package. For the namespaces of an adapter.Server use
-// adapter.NewEmitter. The broker may be shared with other users. NewEmitter does no I/O, and an emitter needs no
-// closing: close its broker. It returns an *OptionError.
+// adapter.NewEmitter. The broker may be shared with other users. NewEmitter does no I/O. It returns an *OptionError.
 func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	var o EmitterOptions
 	if opts != nil {
@@ -89,6 +93,19 @@ func (e *Emitter) Flush(ctx context.Context) error {
 	return e.out.broker.Flush(ctx)
 }
 
+// Close ends the emitter and waits like Flush. On a broker that counts it then looks for the servers of the first 64
+// namespaces that the emitter sent to: the error is an *OpError with ErrOtherWire if one has servers only on the other
+// wire, where none of them got a message. The broker stays open.
+func (e *Emitter) Close(ctx context.Context) error {
+	switch {
+	case e.out == nil:
+		return errUnmade
+	case ctx == nil:
+		return ErrNilContext
+	}
+	return e.out.Close(ctx)
+}
+
 func (e *Emitter) onAll(ctx context.Context, namespace string, t *wire.Selection, r *wire.Request) error {
 	if err := e.check(ctx, namespace, t); err != nil {
 		return err
@@ -128,6 +145,57 @@ type sender struct {
 	limit   int // largest message, 0 none
 	source  *observe.Source
 	observe observers.Set
+
+	closed atomic.Bool
+	last   atomic.Pointer[string] // the last namespace that was sent to
+	mu     sync.Mutex
+	used   map[string]struct{} // namespaces that were sent to
+}
+
+// maxUsed limits the namespaces that an emitter remembers.
+const maxUsed = 64
+
+// use records a namespace.
+func (s *sender) use(ns string) error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	if last := s.last.Load(); last != nil && *last == ns {
+		return nil
+	}
+	ns = strings.Clone(ns)
+	s.last.Store(&ns)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used == nil {
+		s.used = make(map[string]struct{})
+	}
+	if len(s.used) < maxUsed {
+		s.used[ns] = struct{}{}
+	}
+	return nil
+}
+
+// Close implements wire.Sender.
+func (s *sender) Close(ctx context.Context) error {
+	s.closed.Store(true)
+	if err := s.broker.Flush(ctx); err != nil || !s.broker.Capabilities().CountsSubscribers {
+		return err
+	}
+	s.mu.Lock()
+	used := slices.Sorted(maps.Keys(s.used))
+	s.mu.Unlock()
+	other := broker.Native
+	if s.codec.Protocol() == broker.Native {
+		other = broker.SocketIO
+	}
+	for _, ns := range used {
+		counts, err := s.broker.Subscribers(ctx, s.codec.Protocol().Requests(ns), other.Requests(ns))
+		if err == nil && counts[0] == 0 && counts[1] > 0 {
+			return &OpError{Op: "emit", Namespace: ns, Err: ErrOtherWire}
+		}
+	}
+	return ctx.Err()
 }
 
 func newSender(b broker.Broker, id string, c wire.Codec, opts *EmitterOptions) (*sender, error) {
@@ -177,6 +245,9 @@ func (s *sender) Broadcast(ctx context.Context, ns string, b *wire.Broadcast) er
 }
 
 func (s *sender) publish(ctx context.Context, ns string, b *wire.Broadcast) (size int, err error) {
+	if err := s.use(ns); err != nil {
+		return 0, err
+	}
 	m := scratchPool.Get().(*scratch)
 	defer m.release()
 	out, err := s.codec.AppendBroadcast(m.buf[:0], ns, b)
@@ -209,6 +280,9 @@ func (s *sender) Request(ctx context.Context, ns string, r *wire.Request) error 
 }
 
 func (s *sender) send(ctx context.Context, ns string, r *wire.Request) error {
+	if err := s.use(ns); err != nil {
+		return err
+	}
 	m := scratchPool.Get().(*scratch)
 	defer m.release()
 	out, err := s.codec.AppendRequest(m.buf[:0], ns, r)

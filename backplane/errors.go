@@ -22,6 +22,9 @@ var (
 	// ErrDuplicateMember is reported, in an *OpError, when a list has members of two nodes with the same id: once a
 	// second at most. Operations on that id reach one of them, or both.
 	ErrDuplicateMember = errors.New("members of two nodes have this id")
+	// ErrOtherWire: an emitter sent to a namespace that only servers on the other wire have: nodes of this package, or
+	// those of package adapter and Node.js servers.
+	ErrOtherWire = errors.New("its servers are on the other wire: see NewEmitter")
 	// ErrNamespaceExists: the node already has a namespace of that name.
 	ErrNamespaceExists = errors.New("namespace exists on this node")
 	// ErrMemberExists: the namespace already has a member with that id on this node.

@@ -244,7 +244,9 @@ func caseOperations(ctx context.Context, c *fleet) error {
 	}
 	want := map[*fleetMember][]bool{far: {true}}
 	t = to("blue").except("witness-1", "n1-2")
-	if err := touch("DisconnectAll", t, func() (*backplane.Count, error) { return ns.DisconnectAll(ctx, t.target().Reason("round is over"), false) },
+	if err := touch("DisconnectAll", t, func() (*backplane.Count, error) {
+		return ns.DisconnectAll(ctx, t.target().Reason("round is over"), false)
+	},
 		func(p *fleetMember) { want[p] = []bool{false} }); err != nil {
 		return err
 	}

@@ -140,6 +140,7 @@ var NodeOf func(node any) Node
 type Sender interface {
 	Broadcast(ctx context.Context, ns string, b *Broadcast) error
 	Request(ctx context.Context, ns string, r *Request) error
+	Close(ctx context.Context) error
 }
 
 // FromAdapter makes the text of an error of package backplane begin with "adapter: ". It changes and returns err. Package
