@@ -23,6 +23,9 @@ type Packet struct {
 	decode, encode sync.Once
 	decoded        *decoded
 	encoded        *encoded
+
+	own   sync.Once
+	value any
 }
 
 // decoded is a packet as values.
@@ -81,6 +84,13 @@ func (p *Packet) Args() []any { return p.values().args }
 // Err returns why a packet of another server could not be read. Event and Args are then empty, and Frames too if the
 // packet has no form for clients.
 func (p *Packet) Err() error { return p.values().err }
+
+// Value returns what the first call of Value for the packet made: a place for an encoding of the host's own, such as a
+// compressed frame, which is made once for all sockets and shared by them. make must not call Value.
+func (p *Packet) Value(make func() any) any {
+	p.own.Do(func() { p.value = make() })
+	return p.value
+}
 
 // Bind stores the arguments in the variables to which dst points, in order. A nil skips one, and arguments beyond dst
 // are ignored. Simple types are stored directly, others like encoding/json: structs by their json tags, []byte from
