@@ -84,6 +84,10 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.Result[string], e
 // as with EachSocket.
 func (ns *Namespace) EachRoom(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		if ctx == nil {
+			yield("", backplane.ErrNilContext)
+			return
+		}
 		stopped := false
 		err := ns.fleet.eachRoom(ctx, func(room string) bool {
 			stopped = !yield(room, nil)

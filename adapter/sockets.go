@@ -3,7 +3,6 @@ package adapter
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"iter"
 
 	"github.com/crossroom/crossroom/backplane"
@@ -26,9 +25,9 @@ type RemoteSocket struct {
 	// Rooms of the socket, including that of its own id, in no order. Nil if its node listed the socket but did not
 	// send its rooms in time.
 	Rooms []string
-	// Handshake is an object with the fields of type Handshake. A Go node replaces the credentials in it: see
-	// Options.Redact. Data is the application's data of the socket. Both are nil if they are not known, as in dialect
-	// v5.
+	// Handshake is a JSON object with the fields of type Handshake: json.Unmarshal makes one of it. A Go node replaces the
+	// credentials in it: see Options.Redact. Data is the application's data of the socket, as JSON. Both are nil if they
+	// are not known, as in dialect v5.
 	Handshake, Data json.RawMessage
 
 	ns *Namespace
@@ -73,7 +72,7 @@ func (ns *Namespace) remote(info wire.MemberInfo) RemoteSocket {
 // whole loop, in no order. The loop's body may take any time; ctx limits the loop as a whole.
 func (o Operator) EachSocket(ctx context.Context) iter.Seq2[RemoteSocket, error] {
 	return func(yield func(RemoteSocket, error) bool) {
-		err := o.check()
+		err := o.check(ctx)
 		if err != nil {
 			yield(RemoteSocket{}, err)
 			return
@@ -95,50 +94,15 @@ func (o Operator) EachSocket(ctx context.Context) iter.Seq2[RemoteSocket, error]
 	}
 }
 
-// BindData stores Data in the variable that dst points to, like encoding/json.
-func (s RemoteSocket) BindData(dst any) error {
-	if s.Data == nil {
-		return errNothingKnown
-	}
-	return json.Unmarshal(s.Data, dst)
-}
-
-// ReadHandshake returns Handshake as a struct.
-func (s RemoteSocket) ReadHandshake() (*Handshake, error) {
-	if s.Handshake == nil {
-		return nil, errNothingKnown
-	}
-	var h Handshake
-	if err := json.Unmarshal(s.Handshake, &h); err != nil {
-		return nil, err
-	}
-	return &h, nil
-}
-
-var errNothingKnown = errors.New("adapter: the socket's node did not send it")
-
 // operator selects the socket by the room of its id.
 func (s RemoteSocket) operator() Operator {
 	return Operator{ns: s.ns, target: wire.Selection{Rooms: []string{s.ID}}}
 }
 
-// Emit sends an event to the socket; see Operator.Emit.
+// Emit sends an event to the socket; see Operator.Emit. For an acknowledgement, send to the room of its id:
+// Namespace.To(s.ID).EmitWithAck.
 func (s RemoteSocket) Emit(ctx context.Context, event string, args ...any) error {
 	return s.operator().Emit(ctx, event, args...)
-}
-
-// EmitWithAck sends an event to the socket and returns the value of its client's acknowledgement, nil for one without
-// a value. Without an acknowledgement in time the error wraps context.DeadlineExceeded; it wraps
-// backplane.ErrNoSuchMember if no node has a socket of that id that could acknowledge.
-func (s RemoteSocket) EmitWithAck(ctx context.Context, event string, args ...any) (any, error) {
-	acks, err := s.operator().EmitWithAck(ctx, event, args...)
-	switch {
-	case acks != nil && len(acks.Values) > 0:
-		return acks.Values[0], nil
-	case err == nil:
-		return nil, wire.FromAdapter(&backplane.OpError{Op: wire.OpBroadcast.String(), Name: s.ID, Err: backplane.ErrNoSuchMember})
-	}
-	return nil, err
 }
 
 // Join puts the socket into rooms; see Namespace.Join.

@@ -39,7 +39,7 @@ var errPages = errors.New("the node's pages are out of order")
 // Each request has the usual deadline, and the loop's body may take any time. ctx limits the loop as a whole. No lock is
 // held while the body runs.
 func (ns *Namespace) EachMember(ctx context.Context, t Target) iter.Seq2[MemberInfo, error] {
-	return sequence(func(yield func(MemberInfo) bool) error {
+	return sequence(ctx, func(yield func(MemberInfo) bool) error {
 		_, err := ns.eachMember(ctx, &t.sel, yield)
 		return err
 	})
@@ -48,22 +48,26 @@ func (ns *Namespace) EachMember(ctx context.Context, t Target) iter.Seq2[MemberI
 // EachRoom iterates over all rooms that have members, sorted, each once, like [Namespace.AllRooms] and with the errors
 // of [Namespace.EachMember]. It holds a page of each node in memory: 16 to 256 KiB, of many nodes about 4 MiB in all.
 func (ns *Namespace) EachRoom(ctx context.Context) iter.Seq2[string, error] {
-	return sequence(func(yield func(string) bool) error {
+	return sequence(ctx, func(yield func(string) bool) error {
 		_, err := ns.eachRoom(ctx, yield)
 		return err
 	})
 }
 
 // sequence makes an iterator of a function that passes each element on, and returns an error at the end.
-func sequence[E any](each func(yield func(E) bool) error) iter.Seq2[E, error] {
+func sequence[E any](ctx context.Context, each func(yield func(E) bool) error) iter.Seq2[E, error] {
 	return func(yield func(E, error) bool) {
+		var none E
+		if ctx == nil {
+			yield(none, ErrNilContext)
+			return
+		}
 		stopped := false
 		err := each(func(e E) bool {
 			stopped = !yield(e, nil)
 			return !stopped
 		})
 		if err != nil && !stopped {
-			var none E
 			yield(none, err)
 		}
 	}

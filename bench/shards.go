@@ -258,7 +258,7 @@ func rawShards(ctx context.Context, s *stage, c *cluster, arrived func(int)) (fu
 	s.later(client.Close)
 	names := make(map[string][]string) // by master
 	for i := range shardRooms {
-		name := redisbroker.DefaultPrefix + "-crossroom#/#" + shardRoom(i) + "#" // the channels of the others
+		name := "crossroom#/#" + shardRoom(i) + "#" // the channels of the others
 		m, err := client.MasterForKey(ctx, name)
 		if err != nil {
 			return nil, 0, err

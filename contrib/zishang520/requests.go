@@ -45,14 +45,15 @@ func newDetails(s adapter.RemoteSocket) *details {
 	for _, room := range s.Rooms {
 		d.rooms.Add(socket.Room(room))
 	}
-	if h, err := s.ReadHandshake(); err == nil {
+	var h adapter.Handshake
+	if json.Unmarshal(s.Handshake, &h) == nil {
 		auth, _ := h.Auth.(map[string]any)
 		d.handshake = &socket.Handshake{
 			Headers: h.Headers, Time: h.Time, Address: h.Address, Xdomain: h.XDomain, Secure: h.Secure,
 			Issued: h.Issued, Url: h.URL, Query: h.Query, Auth: auth,
 		}
 	}
-	_ = s.BindData(&d.data) // nil if there is no data
+	_ = json.Unmarshal(s.Data, &d.data) // nil if there is no data
 	return d
 }
 

@@ -2,6 +2,7 @@ package socketio
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -111,7 +112,7 @@ func Data[T any](of *adapter.Sockets) []T {
 	all := make([]T, 0, len(of.List))
 	for _, s := range of.List {
 		var data T
-		if s.BindData(&data) == nil {
+		if json.Unmarshal(s.Data, &data) == nil {
 			all = append(all, data)
 		}
 	}

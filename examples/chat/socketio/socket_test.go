@@ -2,6 +2,7 @@ package socketio_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -225,9 +226,9 @@ func TestDescribe(t *testing.T) {
 	got, err := s.root.All().FetchSockets(t.Context())
 	require.NoError(t, err)
 	var data map[string]string
-	require.NoError(t, got.List[0].BindData(&data))
-	h, err := got.List[0].ReadHandshake()
-	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(got.List[0].Data, &data))
+	var h adapter.Handshake
+	require.NoError(t, json.Unmarshal(got.List[0].Handshake, &h))
 	if auth, _ := h.Auth.(map[string]any); data["token"] != "123" || auth["token"] != adapter.Redacted || h.Query["EIO"] != "4" || h.Issued == 0 {
 		t.Errorf("data %v, handshake %+v", data, h)
 	}
