@@ -27,7 +27,7 @@ const (
 	PeerLeft
 	// PeerLost: it sent no sign of life for PeerTimeout, or another node with its id has replaced it.
 	PeerLost
-	// PeerReturned: a node that was lost, or for which another process sent a goodbye, is back.
+	// PeerReturned: a lost node is back, or a node is active after another process has sent a goodbye in its name.
 	PeerReturned
 	// RoomCreated: the first member of this node is about to join the room. MemberJoined follows.
 	RoomCreated
@@ -36,7 +36,7 @@ const (
 	MemberJoined
 	// MemberLeft: a member of this node has left the room, or was removed.
 	MemberLeft
-	// RoomDeleted: that was the last member of this node in the room.
+	// RoomDeleted: the last member of this node has left the room. MemberLeft came before.
 	RoomDeleted
 )
 

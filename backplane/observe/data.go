@@ -2,8 +2,8 @@ package observe
 
 import "github.com/crossroom/crossroom/broker"
 
-// Source identifies what is observed: a node or an emitter. Each has one Source that never changes. Compare Sources by
-// address.
+// Source identifies what is observed: a node or an emitter. Each has one Source that never changes. It may be kept.
+// Compare Sources by address.
 type Source struct {
 	// Node is the node's id; for an emitter, its id on the wire.
 	Node string
@@ -43,7 +43,8 @@ type Delivery struct {
 	HeaderDropped int
 	// PayloadBytes and MessageBytes are the sizes of the payload and of the whole message.
 	PayloadBytes, MessageBytes int
-	// Matched is the number of selected members. Delivered, Skipped and Panicked are set at the end.
+	// Matched is the number of selected members. Delivered, Skipped and Panicked are set at the end. The rest stalled, or
+	// Prepare panicked.
 	Matched, Delivered, Skipped, Panicked int
 	State                                 any
 }
@@ -84,7 +85,8 @@ type Serve struct {
 	// HeaderDropped is as in Delivery.
 	HeaderDropped int
 	PayloadBytes  int
-	// Err is set at the end: the error of the application's callback, or the cause if the response was not published.
+	// Err is set at the end: the refusal, the error of the application's callback, or the cause if the response was not
+	// published.
 	Err   error
 	State any
 }

@@ -11,11 +11,12 @@ type Health struct {
 	// the node has received no message of the control channel, not even its own heartbeat, for about three quarters of
 	// PeerTimeout.
 	Subscribed Direction
-	// Publishing is down when none of the heartbeats that the node sent in about three quarters of PeerTimeout has come
-	// back from the broker. It is up only while messages of this node reach other nodes.
+	// Publishing is about sending. It is down when none of the heartbeats that the node sent in about three quarters of
+	// PeerTimeout has come back from the broker.
 	Publishing Direction
-	// Queries is about counting subscribers. It is down when the last count failed, and while Subscribed or Publishing
-	// is down. On a broker that cannot count it is equal to the one of these that is down, or to Subscribed.
+	// Queries is about counting subscribers. It is down when the last count failed. While Subscribed or Publishing is
+	// down, it is equal to that one. Before the first count, and on a broker that cannot count, it is otherwise equal to
+	// Subscribed.
 	Queries Direction
 }
 

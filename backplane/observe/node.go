@@ -6,7 +6,8 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// Node is the readable state of a node between NodeStart and NodeEnd. It may be used on any goroutine.
+// Node is the readable state of a node between NodeStart and NodeEnd. Its methods do no I/O and may be called on any
+// goroutine. The caller of Snapshot owns the result.
 type Node interface {
 	Source() *Source
 	Snapshot() Snapshot
@@ -43,10 +44,15 @@ type Namespace struct {
 
 // Stats are counters of a node since it was made.
 //
-// Each received message has exactly one outcome. Any message may be counted in Echoes, Foreign, Undecodable or Unverified.
-// Otherwise a broadcast has selected local members or is Unwanted, a request is Served (which includes those Refused),
-// and a response belongs to a pending request or is one of StrayResponses. For each selected member a broadcast is one
-// of Deliveries, Skipped, Panics or Stalls; if Prepare panics, it is none of them.
+// Each of the Received messages has exactly one outcome:
+//
+//	any message   Echoes, Foreign, Undecodable or Unverified
+//	a broadcast   Unwanted, RefusedBroadcasts, or delivered to local members
+//	a request     Served, which includes those Refused
+//	a response    StrayResponses, or taken by a pending request
+//
+// For each selected member a broadcast is one of Deliveries, Skipped, Panics or Stalls; if Prepare panics, it is none of
+// them. Messages of the control channel are not in Received, but may be in Foreign, Undecodable and Unverified.
 type Stats struct {
 	// Broadcasts published, and payload bytes.
 	Broadcasts, BroadcastBytes uint64

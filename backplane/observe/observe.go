@@ -4,16 +4,20 @@
 // headers. It also has what a node shows on request: Health, Stats, and the peers of a fleet.
 //
 // An Observer embeds Nop, overrides the methods for the events that it wants, and returns these events from Events.
-// Its methods, except Changed, run on the observed goroutine and delay it, so they must be quick and must not block. Several goroutines
-// call them at the same time, except where a method says otherwise.
+// Its methods, except Changed, run on the goroutine of the observed operation and delay it. They must be quick and must
+// not block: section "Callbacks" of package backplane describes what they may call. Several goroutines call them at the
+// same time, except where a method says otherwise.
 //
-// A Start method returns the context for the matching End method; nil means the context that it got. With several
-// observers the contexts nest: the second one's Start method gets the first one's context, and all End methods get the
-// innermost. The data structs, and their slices and maps, are valid only during the call. A value that a Start method
-// stores in State is in State of the End method of the same observer.
+// Each call of a Start method has one call of the End method, also if the operation fails. A Start method returns the
+// context for the End method; nil means the context that it got. Several observers are called in their order, for an end
+// too. Their contexts nest: the second one's Start method gets the first one's context, and all End methods get the
+// innermost. A value that a Start method stores in State is in State of the End method of the same observer.
 //
-// A panic of a method is reported to Options.OnError as a *backplane.PanicError and changes nothing about the observed
-// operation. An observer needs no closing: NodeEnd is its last call about a node.
+// The data structs, and their slices and maps, are valid only during the call. A *Source, a Node and a Change may be
+// kept. The caller of Node.Snapshot owns the result.
+//
+// A panic of a method changes nothing about the observed operation. A node reports it to Options.OnError as a
+// *backplane.PanicError; an emitter ignores it. An observer needs no closing.
 package observe
 
 import (
@@ -28,17 +32,20 @@ type Observer interface {
 	// Events returns the events that the observer wants. It is called once for each node and emitter.
 	Events() Events
 
-	// NodeStart is called before a node's first namespace is live, and NodeEnd when the node has closed.
+	// NodeStart is called before the first successful call of Node.Namespace returns, and NodeEnd when the node has
+	// closed. Messages that arrive at once, and the changes that they cause, may be observed before NodeStart. Waiting
+	// changes, and callbacks that Close did not await, may be observed after NodeEnd.
 	NodeStart(n Node)
 	NodeEnd(n Node)
 
-	// PublishStart is called before a broadcast is encoded. It may add to d.Header, which
-	// is nil or a map of its own. After PublishEnd the map is not used any more.
+	// PublishStart is called before a broadcast is encoded. It may add to d.Header, a copy that all observers share, or
+	// set it: it is nil if the broadcast has no header. A map that it sets is not used any more after PublishEnd.
 	PublishStart(ctx context.Context, d *Publish) context.Context
 	PublishEnd(ctx context.Context, d *Publish)
 
 	// DeliverStart is called for a broadcast of another node before local members get it, and DeliverEnd when all
-	// members have been called. A namespace's calls come one at a time.
+	// members have been called. They are also called for a broadcast that selects none, unless it is to a room without
+	// local members (Unwanted). A namespace's calls come one at a time.
 	DeliverStart(ctx context.Context, d *Delivery) context.Context
 	DeliverEnd(ctx context.Context, d *Delivery)
 
@@ -56,11 +63,12 @@ type Observer interface {
 	ServeStart(ctx context.Context, d *Serve) context.Context
 	ServeEnd(ctx context.Context, d *Serve)
 
-	// Dropped is called for a message that is dropped without reaching a member.
+	// Dropped is called for a message of a namespace that is dropped without reaching a member.
 	Dropped(namespace string, ch broker.Channel, reason DropReason)
 
 	// Interrupted is called when a namespace's subscription may miss messages from here on, and Resumed when it is
-	// live again, in their places in the order of messages. The namespace is empty for the control channel.
+	// live again, in their places among the messages and on the goroutine that handles these. The namespace is empty for
+	// the control channel.
 	Interrupted(namespace string, err error)
 	Resumed(namespace string, lasted time.Duration)
 
@@ -82,8 +90,8 @@ const (
 	Publishes
 	// Deliveries is for DeliverStart and DeliverEnd.
 	Deliveries
-	// Unwanted extends Deliveries to broadcasts that select no local member, on a room's channel too: nodes then read
-	// and decode messages that they would skip unread.
+	// Unwanted extends Deliveries to broadcasts on the channels of rooms without local members: nodes then read and
+	// decode messages that they would skip unread. It needs Deliveries too.
 	Unwanted
 	// Requests is for RequestStart, RequestResponse and RequestEnd.
 	Requests

@@ -28,8 +28,8 @@ type Peers struct {
 	// subscriptions the broker counts.
 	List []Peer
 	// Lost are the ids of known peers that the broker does not count any more. Unresponsive are those that it counts
-	// although they sent no sign of life for PeerTimeout: frozen processes, and crashed ones whose connections the
-	// broker has not given up. Both are sorted, and empty where the broker cannot count.
+	// although they have left, or sent no sign of life for PeerTimeout: frozen processes, and crashed ones whose
+	// connections the broker has not given up. Both are sorted, and empty where the broker cannot count.
 	Lost, Unresponsive []string
 	// Foreign is the number of further servers that the broker counts: Node.js servers, and Crossroom nodes that have
 	// not introduced themselves yet. If the broker could not count, it is the last known number.
@@ -38,7 +38,7 @@ type Peers struct {
 	Counted bool
 }
 
-// Total is the number of servers with the namespace: all of these except the lost ones, and this node.
+// Total is the number of servers with the namespace: this node, and all of these except the lost ones.
 func (p *Peers) Total() int { return 1 + len(p.List) + len(p.Unresponsive) + p.Foreign }
 
 // Missing is a node, or several foreign peers, whose response was expected and did not come.
@@ -48,7 +48,8 @@ type Missing struct {
 	// Count is 1 for a named node.
 	Count int
 	// Reason is one of package backplane's ErrPeerLost, ErrPeerUnresponsive, ErrNoResponse, ErrNotIntroduced, ErrBusy
-	// and ErrTooLarge, or wraps its ErrRefused, the context's error or the broker's error.
+	// and ErrTooLarge, or wraps its ErrRefused, the context's error or the broker's error. The reason for a node whose
+	// pages contradict each other is another error.
 	Reason error
 }
 
