@@ -39,9 +39,9 @@ func (o *outgoing) release() {
 // Broadcast returns.
 //
 // nil means accepted, not delivered. An error means that other nodes did not get the message. ErrClosed, a *NameError,
-// a *broker.PayloadError, an error that wraps errors.ErrUnsupported, and the error of a context that had ended before
-// the call come before any member gets the message. The broker's error, and that of a context that ended while the
-// broker's queue was full, are returned as they are, and come after local members got the message.
+// a *broker.PayloadError, and the error of a context that had ended before the call come before any member gets the
+// message. The broker's error, and that of a context that ended while the broker's queue was full, are returned as they
+// are, and come after local members got the message.
 func (ns *Namespace) Broadcast(ctx context.Context, payload []byte, t Target) error {
 	return ns.broadcast(ctx, payload, &t.sel)
 }

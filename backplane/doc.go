@@ -33,7 +33,8 @@
 //
 // # Waits
 //
-// Only methods with a context wait. What they wait for ends with their context, except a local member's method:
+// Only methods with a context wait, and the functions ack of DeliverAck and reply of OnEvent. What the methods wait for
+// ends with their context, except a local member's method:
 //
 //	Node.Namespace               the broker, until its servers respond; other nodes' introductions, at most 250 ms
 //	Add, Join, JoinAll           in dynamic mode the broker, if a room is new here (section "Subscriptions")
@@ -45,7 +46,8 @@
 //	Close                        see "The end"
 //
 // Broadcast, BroadcastAck, JoinAll, LeaveAll, Disconnect and DisconnectAll call the methods of local members on the
-// goroutine of their caller. A method that blocks, blocks that caller, also after its context has ended.
+// goroutine of their caller. A method that blocks, blocks that caller, also after its context has ended. MembersDetail
+// and EachMember wait for the Describe methods of local members, within the limits of section "Callbacks".
 //
 // # Order and delivery
 //
@@ -53,13 +55,19 @@
 // accepted it. Each member gets a message at most once, and nothing is sent again. A lost message is reported to
 // Options.OnError.
 //
-// Messages that a node sends one after the other arrive everywhere in that order, if all of them go to the same single
-// room, or if none of them goes to a single room. (All().InAll(rooms...) goes to the first of its rooms.) All other
-// pairs, also of a broadcast and a request such as JoinAll or DisconnectAll, keep their order if the broker's
-// Capabilities say OrderAcrossChannels, as all of ours do except Redis Cluster. Nodes carry out requests about members
-// in their place among the broadcasts, but each Request and Event on a goroutine of its own, in no order. Messages of
-// two nodes, and those of two goroutines of one node, have no common order: two members may get them in different
-// orders.
+// Two messages that a node sends one after the other arrive everywhere in that order:
+//
+//	broadcasts to the same single room; one to All().InAll(rooms...)        always
+//	  counts as a broadcast to the first of the rooms
+//	broadcasts that each go to all members or to several rooms              always
+//	operations on members, such as JoinAll and DisconnectAll                always
+//	other pairs, such as a broadcast and a JoinAll or DisconnectAll         if the broker's Capabilities say
+//	                                                                        OrderAcrossChannels: all of ours do,
+//	                                                                        except Redis Cluster
+//
+// Nodes carry out requests about members in their place among the broadcasts. Each Request and Event runs on a
+// goroutine of its own, in no order. Messages of two nodes, and those of two goroutines of one node, have no common
+// order: two members may get them in different orders.
 //
 // # Outages
 //
@@ -121,8 +129,8 @@
 //     into rooms; and, with a report to OnError, when the broker has refused a room.
 //   - It is always dynamic on a broker without a subscription to every room
 //     (Capabilities.OnlyExactly), where StaticSubscription is an *[OptionError].
-//   - It is always static with an observer of observe.Unwanted, and in package adapter with
-//     several links or Options.OnBroadcast: these need all broadcasts.
+//   - On other brokers it is always static with an observer of observe.Unwanted, and in package
+//     adapter with several links or Options.OnBroadcast: these need all broadcasts.
 //
 // A change of the mode loses, repeats and reorders nothing (clause B12 of package broker).
 // observe.Snapshot has the mode of each namespace.
@@ -134,7 +142,8 @@
 // error comes at the end of the loop, and which have the deadline for each of several requests.
 //
 //   - They return when every node has responded, and at the latest when Options.RequestsTimeout has elapsed or the
-//     context ends. BroadcastAck has a timeout of its own in place of RequestsTimeout.
+//     context ends. BroadcastAck has a timeout of its own in place of RequestsTimeout. In dynamic mode Join and JoinAll
+//     first wait for the broker, without that limit (section "Subscriptions").
 //   - A *[PartialError] means that nodes are missing: it names them, with a reason for each. The value holds the
 //     responses of the others. PartialError.Err says why the wait ended, such as the deadline, the context, an error of
 //     the broker, or ErrClosed. A missing node may have carried out the request, or may still do so. Use the value, or
@@ -142,9 +151,10 @@
 //   - Any other error means that no other node got the request. Section "Errors" lists them.
 //   - An operation on a selection, such as JoinAll, is carried out on this node first, whatever the state of the broker.
 //     If the request to the others is refused after that, the error is a *PartialError that wraps the refusal.
-//   - An operation on one member is acknowledged: nil means that the node with the member carried it out. Its errors are
-//     in an *[OpError]. [ErrNoSuchMember] comes as soon as every node has responded that it does not have the member.
-//     A member of another node takes one request for each room: after an error it may be in some of the rooms.
+//   - An operation on one member is acknowledged: nil means that the node with the member carried it out. An error of
+//     the request is in an *[OpError], also a *PartialError. [ErrNoSuchMember] comes as soon as every node has responded
+//     that it does not have the member. A member of another node takes one request for each room: after an error it may
+//     be in some of the rooms.
 //
 // A request goes to every node that is subscribed at that moment, and each gets it at most once. A result names the
 // known peers that responded and those that are missing, and counts the foreign peers: see [Coverage].
@@ -164,11 +174,12 @@
 // the same kind wait only 250 ms for as many of them, until the number of foreign peers changes or the missing
 // responses come.
 //
-// On a broker that counts, the next request notices a crash, and a waiting request notices it at the end of each quarter
-// of its time. On any broker a crash is noticed at most Options.PeerTimeout and half a Heartbeat after the node's last
-// sign of life, and requests that wait for the node end at that moment. The node is missing with [ErrPeerLost] until
-// PeerTimeout has elapsed, and then forgotten. A node that the broker still counts, such as a frozen process, stays
-// missing until the broker does not count it any more. A node that returns announces itself again.
+// On a broker that counts, the next request notices a crash, and a waiting request notices it at the end of each
+// quarter of its time. On any broker a crash is noticed at most Options.PeerTimeout and half a Heartbeat after the
+// node's last sign of life, and requests that wait for the node end at that moment. From the moment at which it is
+// noticed until PeerTimeout after that sign of life, the node is missing with [ErrPeerLost]. Then it is forgotten,
+// unless the broker still counts it, such as a frozen process: it is missing as long as it is counted. A node that
+// returns announces itself again.
 //
 // Where the broker cannot count, a node that has just started, or whose link was just restored, waits until the others
 // have introduced themselves: at most 250 ms. Node.Namespace waits in this way, and so do requests. A known peer that
@@ -185,17 +196,20 @@
 //	  Left, Prepare                               this node, the caller's
 //	OnOperation, IsID                             the worker; IsID also that of the       no, and it must not call
 //	                                              caller of Join or JoinAll               the namespace
-//	Describe                                      some of their own                       no
-//	observers                                     mostly that of the observed operation   no
+//	Describe                                      one for each call, at most 64 for a     no
+//	                                              query at a time
+//	observers                                     that of the observed operation          no
+//	Changed of observers                          one of its own                          yes: later changes wait
 //	OnRequest, OnEvent                            one for each call, at most 256 in a     until its context ends; more
 //	                                              namespace at a time                     calls wait
 //	functions of BroadcastAckFunc                 the caller's                            yes, within the timeout
 //	hand of Drain                                 the caller's                            no: the next calls wait
-//	OnError, Logger                               one for both                            yes: later reports wait
+//	OnError, Logger                               one for all calls of both               yes: later reports wait
 //
-// A callback that may not block may call methods without a context. It may also call Broadcast and Event, which wait
-// while the broker's queue is full: give them a context that ends soon. It calls all other methods on another goroutine,
-// because responses wait behind the callback. No callback may call Close or Drain, which wait for it.
+// OnOperation and IsID must not call the namespace. Another callback that may not block may call methods without a
+// context. It may also call Broadcast and Event, which wait while the broker's queue is full: give them a context that
+// ends soon. It calls all other methods on another goroutine, because responses wait behind the callback. No callback
+// may call Close or Drain, which wait for it.
 //
 // A member that writes to a network connection uses a queue of package outgoing, which never blocks, and which ends if
 // the client is too slow:
@@ -227,9 +241,10 @@
 //
 // Slices and maps that are passed to a call are not kept: the caller may change them when it has returned. A Target
 // copies the names of rooms; it keeps the map of Header, and the pointer of CountLocal. What a callback gets is shared
-// and read-only. It may be kept, except the rooms of Joined and Left, and an [Operation] with its slices. What Describe
-// and OnRequest return must not be changed afterwards. Slices and maps that a method returns belong to the caller, but
-// the bytes of Reply.Payload, MemberInfo.Data and Acks.Values are read-only.
+// and read-only, except Message.Value in Prepare. It may be kept, except the rooms of Joined and Left, an [Operation]
+// with its slices, and the data of observers. What Describe and OnRequest return must not be changed afterwards. Slices
+// and maps that a method returns belong to the caller, but the bytes of Reply.Payload, MemberInfo.Data and Acks.Values
+// are read-only.
 //
 // # Errors
 //
@@ -249,13 +264,13 @@
 //	ErrNoSuchMember         Join, Leave, Disconnect,         none: no node has the member
 //	                        RoomsOf
 //	*PartialError           requests                         use the value, or repeat the request
-//	errors.ErrUnsupported   requests, Emitter                use another call: the protocol has no such operation
+//	ErrNotIntroduced        requests, Peers                  repeat the call: the result may lack nodes that just started
+//	errors.ErrUnsupported   Emitter                          none: a Local Target selects no member of an emitter
 //	the broker's error      Namespace, Broadcast, Event,     call again; the broker's documentation lists its errors.
 //	                        Emitter; in dynamic mode Add,    Others than local members did not get the message.
 //	                        Join, JoinAll
-//	the context's error     every call with a context        call again with more time
-//
-// In a namespace of package adapter, requests may also be refused because they would harm a Node.js server.
+//	the context's error     every call with a context;       call again with more time
+//	                        requests: in *PartialError
 //
 // OnError gets the errors that no call returns. The sentinels are in an *OpError:
 //
@@ -265,7 +280,7 @@
 //	*MessageError                      find the program that publishes on these channels, or the key that differs
 //	ErrOverflow, ErrTooLarge           none if rare; else the fleet has more nodes or namespaces than the limits
 //	ErrDuplicateID                     give each node an id of its own
-//	ErrRefused                         none: Refuse or OnOperation refused an operation
+//	ErrRefused, *NameError             none: Refuse, OnOperation or IsID refused an operation
 //	ErrBusy                            this node has more requests than it can carry out: send fewer, or add nodes
 //	other *OpErrors                    a response or an announcement was not sent, or a room not subscribed to: Err has
 //	                                   the cause
@@ -283,13 +298,15 @@
 // # Limits
 //
 // The limits of this section are fixed; those in [Options] can be changed. The numbers of namespaces, members and rooms
-// have no limit here. A message, which is a payload with its header and the names of its rooms, has at most
-// Capabilities.MaxPayload bytes of the broker.
+// have no limit here. Other nodes may put members of this node into rooms 1,048,576 times in one request, and in a
+// namespace as often as 512 MiB hold: each time counts with 96 bytes and the room's name. More is refused: it is
+// reported as an *[OpError], and the requester misses this node with [ErrRefused]. A message, which is a payload with
+// its header and the names of its rooms, has at most Capabilities.MaxPayload bytes of the broker.
 //
 // The inbound queue of a namespace holds 8,192 messages and 64 MiB of payloads. The worker takes the whole queue at
 // once, so up to twice as much is in memory. While the queue is full, the broker's reader waits for the worker, and
 // the broker's own buffers fill: its documentation describes the effect. A header has at most [MaxHeader] bytes, a
-// name at most broker.MaxNameLen.
+// name at most broker.MaxNameLen, 4,096 bytes.
 //
 // Requests of other nodes that cannot be carried out at once wait. Each namespace has room for 65,536 queries about
 // members and rooms, as many calls of OnRequest and OnEvent, and as many responses, but no more than 64 MiB of each. A
@@ -346,8 +363,8 @@
 // # Invalid input
 //
 // The ids of requests cannot be guessed. A response is accepted from a node that was counted or that this node knows.
-// The broker may also have counted nodes that this node does not know by name. Then this node accepts the responses of
-// as many unknown nodes, and of 64 more. Others are counted in Stats.StrayResponses.
+// While unknown nodes exist, or may exist, it is also accepted from as many unknown nodes as the broker counted, and
+// from 64 more. Others are counted in Stats.StrayResponses.
 //
 // A node remembers the announcements of 4,096 nodes, 65,536 namespaces of one node and 64 MiB of names. More are
 // refused and reported in an *[OpError] with [ErrTooLarge].

@@ -37,7 +37,8 @@ type EmitterOptions struct {
 }
 
 // NewEmitter makes an emitter for the namespaces of nodes of this package. For the namespaces of an adapter.Server use
-// adapter.NewEmitter. The broker may be shared with other users. NewEmitter does no I/O. It returns an *OptionError.
+// adapter.NewEmitter. The broker may be shared with other users. NewEmitter does no I/O. The error is an *OptionError,
+// also for a nil broker.
 func NewEmitter(b broker.Broker, opts *EmitterOptions) (*Emitter, error) {
 	var o EmitterOptions
 	if opts != nil {

@@ -72,15 +72,15 @@ var (
 	ErrForged     = errors.New("message has a wrong signature")
 	ErrStale      = errors.New("message is from another time")
 	ErrReplayed   = errors.New("message has come before")
-	// ErrRefused: NamespaceOptions.Refuse or OnOperation refused an operation of another node. It is in a reported
-	// *OpError. For the other node it is the reason for a missing node that responded with an error, whose text is
-	// that of the reason.
+	// ErrRefused is reported, in an *OpError, when NamespaceOptions.Refuse or OnOperation has refused an operation of
+	// another node. It is also the reason for a missing node that responded with an error. The reason's text has the
+	// text of that error.
 	ErrRefused = errors.New("operation refused")
 	// ErrBusy: a node has too many pending requests. Repeat the request later.
 	ErrBusy = errors.New("too many requests under way")
 )
 
-// NameError reports a namespace, room or member name that cannot be used.
+// NameError reports a name that cannot be used: a room, a member's id, or the namespace of an Emitter's message.
 type NameError struct {
 	What   string // "room", "id", …
 	Name   string
@@ -96,14 +96,14 @@ func (e *NameError) Error() string {
 // OpError reports a failed operation. Use errors.Is and errors.As on it: Err is a sentinel of this package, a
 // *PartialError, or an error of the broker or the context.
 type OpError struct {
-	// Op is an operation, as in PartialError.Op, or add, open, count, announce, deliver, describe, "read announcements", or
-	// "respond to" an operation. Package adapter reports values of the application that cannot be sent with "encode …";
-	// Err is then an encoding error.
+	// Op is an operation, as in PartialError.Op, or add, open, count, announce, deliver, describe, "subscribe to room",
+	// "subscribe to rooms", "read announcements", or "respond to" an operation. Package adapter has others, such as
+	// "encode …" for values of the application that cannot be sent.
 	Op string
 	// Namespace of the operation; empty for announce and "read announcements".
 	Namespace string
-	// Name is the id of a member, of the node that made the request, or of this node; empty for open, count and "read
-	// announcements".
+	// Name is the id of a member, of the node that made the request, or of this node, or the name of a room; empty for
+	// open, count, "subscribe to rooms" and "read announcements".
 	Name string
 	Err  error
 	// More is the number of further errors that were reported with this one: of the same operation in the namespace,
@@ -243,9 +243,10 @@ type PartialError struct {
 	// Op is the operation: members, rooms-of, rooms, join, leave, disconnect, custom, event or broadcast.
 	Op       string
 	Coverage Coverage
-	// Err is the reason for the end of the wait: context.DeadlineExceeded, context.Canceled, the reason of the first
-	// Missing, Coverage.Uncounted, or the broker's error. If the broker could not count the subscribers, Err wraps one
-	// of these. Coverage.Missing then has the known peers, and as many foreign peers as at the last count.
+	// Err is, or wraps, the reason for the end of the wait: context.DeadlineExceeded, context.Canceled, the reason of the
+	// first Missing, Coverage.Uncounted, ErrClosed, ErrNotIntroduced, a refusal, or the broker's error. If the broker
+	// could not count the subscribers, Coverage.Missing has the known peers, and as many foreign peers as at the last
+	// count.
 	Err error
 
 	origin

@@ -53,8 +53,8 @@ type Node struct {
 	budget *serve.Budget // of answers
 }
 
-// New makes a node on a broker that no other node uses. It does no I/O. It copies opts; nil means all defaults. The
-// caller closes the broker, after the node. It returns an *OptionError.
+// New makes a node on a broker that no other node may use, which New does not check. It does no I/O. It copies opts; nil
+// means all defaults. The caller closes the broker, after the node. The error is an *OptionError, also for a nil broker.
 func New(b broker.Broker, opts *Options) (*Node, error) {
 	if wire.IsNil(b) {
 		return nil, &OptionError{Option: "broker", Reason: "nil"}

@@ -80,7 +80,8 @@ type Operation struct {
 	// before 7. A process that may publish on the broker can write any id. With Options.Keys, a process with a key did,
 	// unless Options.Unsigned has the kind.
 	Origin string
-	// Rooms and Except select members, all if both are empty, unless Member is set: then it is on that one.
+	// Rooms and Except select members, all if both are empty, unless Member is set: then it is on that one. The rooms of
+	// Target.InAll, which make a selection smaller, are not here: To and Except alone select a superset.
 	Rooms, Except []string
 	Member        string
 	// Targets are the rooms of Joins and Leaves.

@@ -71,7 +71,8 @@ func (ns *Namespace) Members(ctx context.Context, t Target) (*Result[MemberInfo]
 	return ns.members(ctx, t, false)
 }
 
-// MembersDetail is Members with each member's rooms and data.
+// MembersDetail is Members with each member's rooms and data. It waits for the Describe methods of local members, within
+// the limits of section "Callbacks" of the package documentation.
 func (ns *Namespace) MembersDetail(ctx context.Context, t Target) (*Result[MemberInfo], error) {
 	return ns.members(ctx, t, true)
 }
@@ -190,8 +191,8 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*Result[string], error) {
 }
 
 // RoomsOf returns the rooms of one member, on any node. It returns an *OpError with ErrNoSuchMember if every node has
-// responded that it does not have the member, and an *OpError with a *PartialError if a node that might have it did not
-// respond.
+// responded that it does not have the member, an *OpError with a *PartialError if a node that might have it did not
+// respond, and a *NameError for an unusable id.
 func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 	if err := ns.ready(ctx); err != nil {
 		return nil, err
