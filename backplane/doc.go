@@ -206,10 +206,9 @@
 //	hand of Drain                                 the caller's                            no: the next calls wait
 //	OnError, Logger                               one for all calls of both               yes: later reports wait
 //
-// OnOperation and IsID must not call the namespace. Another callback that may not block may call methods without a
-// context. It may also call Broadcast and Event, which wait while the broker's queue is full: give them a context that
-// ends soon. It calls all other methods on another goroutine, because responses wait behind the callback. No callback
-// may call Close or Drain, which wait for it.
+// Other callbacks that may not block may call methods without a context. They may also call Broadcast and Event, which
+// wait while the broker's queue is full: give them a context that ends soon. They call all other methods on another
+// goroutine, because responses wait behind the callback. No callback may call Close or Drain, which wait for it.
 //
 // A member that writes to a network connection uses a queue of package outgoing, which never blocks, and which ends if
 // the client is too slow:
