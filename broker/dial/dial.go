@@ -16,7 +16,8 @@
 // returns nil, and the message waits in the queue.
 //
 // Package broker describes waits, callbacks, outages, order, duplicates and errors of all brokers. The documentation of
-// each broker (memorybroker, redisbroker, natsbroker) has its limits, its further errors, and what Close waits for.
+// each broker (memorybroker, redisbroker, natsbroker) has its limits, its further errors, and what Close waits for. All
+// options of a broker that neither Options nor the address sets have their defaults.
 //
 // # Addresses
 //
@@ -30,10 +31,11 @@
 //	nats://token@host:4222                           NATS with a token
 //
 // The ports shown are the defaults. Of a cluster, some of its servers suffice. All Redis addresses may have a user and a
-// password, as in the first one. All of their characters but letters, digits and -._~ must be percent-encoded.
+// password, as in the first one. In users, passwords and tokens, all characters but letters, digits and -._~ must be
+// percent-encoded.
 //
-// In NATS a user belongs to one server. Give it to each server (nats://user:password@a,nats://user:password@b), or use the
-// parameter credentials.
+// In a NATS address a user or a token is for one server. Repeat it for each one
+// (nats://user:password@a,nats://user:password@b), or use the parameter credentials.
 //
 // Fleets that share a server are separated by their prefix. The default is "socket.io" on Redis and "crossroom" on NATS.
 // A Redis address with a database other than 0 is an error, because pub/sub ignores databases.
@@ -81,12 +83,12 @@ type Options struct {
 	// on NATS. It has no effect in memory.
 	Prefix string
 	// Logger gets a line for every lost and every restored connection. The broker's goroutines call its handler, which
-	// must not block. Nil means slog.Default(). It has no effect in memory.
+	// must not block or call the broker. Nil means slog.Default(). It has no effect in memory.
 	Logger *slog.Logger
 }
 
-// AddressError reports an address, a file that it names, or a prefix that cannot be used. Correct it: calling again does
-// not help. The error contains no part of the address, because a password that is not percent-encoded may be anywhere in
+// AddressError reports an address, a file that it names, or a prefix that cannot be used. Correct it before calling
+// again. The error contains no part of the address, because a password that is not percent-encoded may be anywhere in
 // it.
 type AddressError struct{ Reason string }
 
@@ -180,7 +182,7 @@ func Open(addr string, opts *Options) (broker.Broker, error) {
 }
 
 // Broker makes a broker for one more node. The caller closes it, after its node. It fails, with an *AddressError, only if
-// a TLS file was changed or removed after New.
+// a TLS file of a Redis address was changed or removed after New: restore the file and call again.
 func (d *Dialer) Broker() (broker.Broker, error) {
 	b, err := d.open()
 	if err != nil {
