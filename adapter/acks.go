@@ -23,8 +23,9 @@ type Acks struct {
 // Timeout has elapsed. Then the error is a *backplane.PartialError with the acknowledgements so far, also if only
 // clients, and no nodes, are missing.
 //
-// Local sockets get the event first, whatever the state of the broker. If the event would harm a connected server, the
-// error is a *backplane.PartialError that wraps the *MixedFleetError, and no other server got the event.
+// Local sockets get the event first, whatever the state of the broker; with InAll after the lists of its sockets. If the
+// event would harm a connected server, the error is a *backplane.PartialError that wraps the *MixedFleetError, and no
+// other server got the event.
 //
 // As with a Node.js server, arguments without binary data travel as JSON: a time.Time is a string in Packet.Args on
 // other nodes, also on Go nodes. Packet.Bind stores it in a time.Time nevertheless, and for clients a date is such a

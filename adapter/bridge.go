@@ -20,8 +20,8 @@ import (
 //	loses a link           the same, if it is the link on which it receives the messages
 //	is killed              none lost within the window, none repeated; the next leader
 //	                       starts PeerTimeout + 1.5 Heartbeat later
-//	is stopped, continues  the same; messages that it had accepted from the link before
-//	                       are not forwarded a second time
+//	is stopped, continues  the same; the messages that it finds when it continues are not
+//	                       forwarded a second time
 //
 // When a node begins to miss messages on a link, and again when that gap ends, it does not lead for PeerTimeout and two
 // Heartbeats. This does not apply to a node that is alone on both links.

@@ -24,20 +24,25 @@
 //
 // # Waits
 //
-// Only methods with a context wait. What they wait for ends with their context, except a local socket's method:
+// Only methods with a context wait, and acknowledgements. What the methods wait for ends with their context, except a
+// local socket's method:
 //
 //	Server.Of                        the first call: the broker, until its servers respond; other nodes'
 //	                                 introductions, at most 250 ms; the probes of section "Older servers"; in
 //	                                 dialect V5 a RequestsTimeout if newer servers are connected
 //	Add, Join, SocketsJoin           in dynamic mode the broker, if a room is new here
-//	Emit, Emitter, ServerSideEmit    room in the broker's queue; Emit also what the next table says
-//	requests to the fleet            other servers, at most RequestsTimeout, also if they take several steps
+//	Emit, Emitter, ServerSideEmit    space in the broker's queue; Emit also what the next table says
+//	ServerEvent.Ack, the ack of an   space in the broker's queue, at most RequestsTimeout
+//	  AckSocket
+//	requests to the fleet            other servers, at most RequestsTimeout, also if they take several steps; before that
+//	                                 the lists of InAll in the next table
+//	EachSocket, EachRoom             the same, for each part of the list
 //	EmitWithAck                      clients, at most Operator.Timeout, and before that what Emit waits for
 //	Peers, ServerCount               the broker, at most RequestsTimeout
 //	AwaitPeers, Ready, Flush         what their names say
 //	Drain, Close                     see "The end"
 //
-// Emit queries the broker or other servers first in these cases:
+// Emit queries the broker or other servers first in these cases, and requests in the first one:
 //
 //	InAll                            on Redis, and in dialect V5: lists of the sockets, at most RequestsTimeout
 //	Except with names of rooms       on Redis in V6: a count every two Heartbeats. With servers older than 6.1 connected,
@@ -50,27 +55,28 @@
 // # Order and delivery
 //
 // Local sockets get an event before Emit returns. nil means that the broker has accepted it for the other servers. A
-// server that is not connected then does not get it later: nothing is sent again. With one link each socket gets an
-// event at most once. A lost event is reported to Options.OnError as a *broker.LossError.
+// server that is not connected when the broker sends the event does not get it later: nothing is sent again. With one
+// link each socket gets an event at most once. A lost event is reported to Options.OnError as a *broker.LossError.
 //
 // Events that a server or an emitter sends one after the other arrive everywhere in that order, if all of them go to the
 // same single room, or if none of them goes to a single room. All other pairs, also of an event and SocketsJoin,
 // DisconnectSockets or a server-side event, keep their order if the broker's Capabilities say OrderAcrossChannels, as all
-// of ours do except Redis Cluster. Handlers of server-side events run at the same time, in no order. Events of two
-// servers, and those of two goroutines of one server, have no common order: two sockets may get them in different
+// of ours do except Redis Cluster. Different server-side events are handled at the same time, in no order. Events of
+// two servers, and those of two goroutines of one server, have no common order: two sockets may get them in different
 // orders.
 //
 // With several links (Options.Links) a server delivers the copy of each event that arrives first. After an outage of one
-// link, an event that was missed there may arrive over another link after later events of the first link. A copy that
-// arrives after 8,192 later events of its sender is recognised only if this server has received nearly all of that
-// sender's events. Otherwise sockets get the event twice. Bridge.Repeat permits further duplicates.
+// link, an event that was missed there may arrive over another link after later events of the first link. The server
+// recognises a copy among the last 8,192 events of its sender, and an older one if it has received nearly all events of
+// that sender. Otherwise sockets get the event twice. Bridge.Repeat permits further duplicates.
 //
 // # Outages
 //
 // While the broker's servers are down, local sockets still get events, and emitted events wait in the broker's queue
-// within its limits. Requests to the fleet return by their deadline with a *backplane.PartialError, and have the local
-// part of the result. Server.Of waits for the servers. In dynamic mode Add and Join do not wait during an interruption:
-// the rooms are subscribed to after it.
+// within its limits. Emit, and with InAll also EmitWithAck, SocketsJoin and others like it, fail with ErrUnresolved and
+// do nothing if they must list sockets first (section "Waits"). Requests to the fleet return by their deadline with a
+// *backplane.PartialError, and have the local part of the result. Server.Of waits for the servers. In dynamic mode Add
+// and Join do not wait during an interruption: the rooms are subscribed to after it.
 //
 // When the servers return, the broker restores the subscriptions and sends its queue. Nodes reconnect one by one: queued
 // events reach the nodes that are connected when they are sent. Redis and NATS brokers therefore wait a short time
@@ -85,10 +91,11 @@
 //
 //   - If nodes are missing, the value comes with a *backplane.PartialError, which also wraps the cause: the deadline, the
 //     context, or an error of the broker. Use the value, or repeat the request. A missing node may have carried it out.
-//   - Any other error means that no other server carried out the request. The exception is Join or Leave of another
-//     server's socket with several rooms, which is one request for each room: those before the error are done.
+//   - Any other error means that no other server carried out the request. A *LinkError means that of the servers on its
+//     link; a value with it has the responses on the other links. Join or Leave of another server's socket with several
+//     rooms is one request for each room: those before the error are done.
 //   - Operations on a selection (SocketsJoin and others like it) are carried out on this server first, whatever the state
-//     of the broker.
+//     of the broker; with InAll after the lists of its sockets.
 //   - If a broker could not count the Node.js servers, the error is a *backplane.PartialError too, and
 //     Coverage.Uncounted is a *broker.InexactError: a server of the system does not respond, or the user lacks the
 //     permission (PUBSUB on Redis). The request has waited for all known Go nodes, and Node.js servers may be missing.
@@ -101,7 +108,8 @@
 //	OnBroadcast, OnOperation, IsID                the worker; IsID also that of the       no, and it must not call
 //	                                              caller of Join or SocketsJoin           the namespace
 //	Describe, Redact                              some of their own                       no
-//	Refuse                                        the caller's of Server.Of               no
+//	Refuse                                        the caller's of Server.Of, and for      no
+//	                                              Links the server's, at the same time
 //	observers                                     mostly that of the observed operation   no
 //	OnServerSideEmit, custom hooks                one for each call, at most 256 in a     until its context ends; more
 //	                                              namespace at a time                     calls wait
@@ -110,10 +118,10 @@
 //	hand of Drain                                 the caller's                            no: the next calls wait
 //	OnError, Logger                               one for both                            yes: later reports wait
 //
-// A callback that may not block may call methods without a context. It may also call Emit and ServerSideEmit with a
-// context that ends soon, except in the cases in which Emit queries other servers (section "Waits"). It calls all other
-// methods on another goroutine, because responses wait behind the callback. Handlers of server-side events and custom
-// hooks may make requests. No callback may call Close or Drain, which wait for it.
+// A callback that may not block may call methods without a context, except ServerEvent.Ack. It may also call Emit and
+// ServerSideEmit with a context that ends soon, except in the cases in which Emit queries other servers (section
+// "Waits"). It calls all other methods on another goroutine, because responses wait behind the callback. Handlers of
+// server-side events and custom hooks may make requests. No callback may call Close or Drain, which wait for it.
 //
 // Section "Callbacks" of package backplane says what happens if a callback blocks or panics, and its section "Limits"
 // holds here too. OnBroadcast, OnOperation and IsID have no StallTimeout: a call that blocks stops the namespace's
@@ -130,21 +138,26 @@
 // several links fail, their errors are joined; the other links have sent the event, so a repeated Emit duplicates it
 // there.
 //
-//	*backplane.OptionError     New, NewEmitter, Drain           correct the option
+//	*backplane.OptionError     New, NewEmitter, Of, Drain       correct the option
 //	*backplane.NameError,      calls with a name                use another name
 //	  *broker.NameError
 //	*ArgumentError             calls with values, and Bind      correct the value: it cannot be encoded or stored
 //	*HarmError                 calls with values                see section "What never happens to Node.js servers"
-//	*broker.PayloadError       calls that send values           send less, or raise the limit of the broker
+//	*broker.PayloadError       calls that send values or        send less, or raise the limit of the broker
+//	                           names, and Of
 //	backplane.ErrClosed        calls of a closed server or      make no more calls
 //	                           namespace
 //	backplane.ErrMemberExists  Add                              remove the other socket, or use another id. Ids on
 //	                                                            other servers are not compared.
 //	backplane.ErrNoSuchMember  calls with a socket's id         none: no server has the socket
-//	*backplane.PartialError    requests                         use the value, or repeat the request
+//	*backplane.PartialError    requests                         use the value, if there is one, or repeat the request
 //	ErrUnresolved              Emit with Except; Emit and       repeat the call, or select without Except or InAll:
-//	                           SocketsJoin, … with InAll        nothing was done
+//	                           SocketsJoin, … with InAll        nothing was done, and there is no value
 //	*MixedFleetError           CustomRequest, EmitWithAck       give each generation a prefix of its own
+//	*broker.InexactError,      Peers, ServerCount               use the value as a lower bound, or call again
+//	  backplane.ErrNotIntroduced
+//	*broker.LossError          Emitter.Flush                    send again what must arrive, if duplicates do no harm
+//	ErrAcknowledged            ServerEvent.Ack                  none: the sender has a response, or wants none
 //	errors.ErrUnsupported      requests, Emitter                use another call: the dialect has no such operation
 //	the broker's error         Of, Emit, ServerSideEmit,        call again. After Emit, local sockets have the event.
 //	                           Emitter; in dynamic mode Add,    The broker's documentation lists its errors.
@@ -160,9 +173,9 @@
 //
 // # The end
 //
-// Close disconnects no sockets: do that first, with Namespace.Local().DisconnectSockets, or call Drain, which hands them
-// over and then closes the server. Close the server, and then the brokers of all links, with time left in the context.
-// Section "The end" of package backplane says how long Close takes; several links close at the same time.
+// Close disconnects no sockets: do that first, with Namespace.All().Local().DisconnectSockets, or call Drain, which hands
+// them over and then closes the server. Close the server, and then the brokers of all links, with time left in the
+// context. Section "The end" of package backplane says how long Close takes; several links close at the same time.
 //
 // # Dialects
 //

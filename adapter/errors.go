@@ -13,7 +13,8 @@ var ErrAcknowledged = errors.New("adapter: acknowledged before, or no acknowledg
 // ErrUnresolved is wrapped by the error of an operation that was not carried out because servers cannot select the
 // sockets by themselves, and did not all respond to the query for their sockets. Servers older than 6.1 can exclude
 // only single sockets (Except), and no Node.js server knows InAll. The error also wraps a *backplane.PartialError, or
-// the cause if the query could not be sent. Repeat the call, or select without Except or InAll.
+// the cause if the query could not be sent; a value does not come with it. Repeat the call, or select without Except or
+// InAll.
 var ErrUnresolved = errors.New("adapter: not known which sockets are selected")
 
 // HarmError reports a value that was not sent because a Node.js server, or a client of one, would crash, lose it or be

@@ -39,10 +39,11 @@ func (o Operator) To(rooms ...string) Operator {
 //
 // Node.js servers have no such selection. On a broker where they are possible (Capabilities.OnlyCrossroom is not set,
 // as on Redis), and in dialect V5, each operation first lists the sockets in each of the rooms, and then selects by
-// their ids. It waits for the lists, RequestsTimeout at most. A socket that enters or leaves a room meanwhile may be
-// included or not. If a server does not respond, nothing is done, and the error wraps ErrUnresolved; FetchSockets and
-// Clients return what they know, with a *backplane.PartialError. A message with more ids than the broker carries is a
-// *broker.PayloadError. An Emitter's operations return an error that wraps errors.ErrUnsupported.
+// their ids. It waits for the lists, RequestsTimeout at most, and then as without InAll. A socket that enters or
+// leaves a room meanwhile may be included or not. If a server does not respond, nothing is done, and the error wraps
+// ErrUnresolved; FetchSockets, EachSocket, Clients and Count return what they know, with a *backplane.PartialError. A
+// message with more ids than the broker carries is a *broker.PayloadError. An Emitter's operations return an error that
+// wraps errors.ErrUnsupported.
 func (o Operator) InAll(rooms ...string) Operator {
 	o.target = o.target.InAll(rooms...)
 	return o
@@ -105,8 +106,8 @@ func (o Operator) Reason(text string) Operator {
 	return o
 }
 
-// Emit sends an event to the selected sockets: to local ones first, whatever the state of the broker, then to the
-// other nodes. nil means accepted by the broker, not delivered.
+// Emit sends an event to the selected sockets: to local ones first, then to the other nodes. nil means accepted by the
+// broker, not delivered.
 //
 // The event's name may be empty, like in Socket.IO. Arguments have the shape of encoding/json, but []byte and arrays
 // of bytes arrive as binary and time.Time as a date. Integers of more than 64 bits are rounded to a float64, and a

@@ -68,8 +68,8 @@ type Options struct {
 	OnBroadcast func(p *Packet, rooms, except []string) bool
 
 	// Refuse, if not nil, returns the operations of other servers that a namespace does not carry out. It is called once
-	// for each link when the namespace is opened. See package backplane, section "Operations of other nodes". A Node.js
-	// server that gets no response times out.
+	// for each link when the namespace is opened, for several at the same time. See package backplane, section
+	// "Operations of other nodes". A Node.js server that gets no response times out.
 	Refuse func(namespace string) backplane.Operations
 
 	// OnOperation, if not nil, is called for each operation of another server that Refuse does not name, before it is
@@ -84,9 +84,9 @@ type Options struct {
 
 	// Heartbeat is the interval at which Go nodes announce themselves to each other. Zero means 1 s. PeerTimeout is
 	// the time after the last message of a Go node at which it is reported as lost. Zero means 3.5 × Heartbeat. A
-	// negative value of these two is an error. StallTimeout limits a socket's method, when another server's message is
-	// delivered, before the server continues without the socket. Zero means two fifths of RequestsTimeout, but at
-	// least 50 ms and at most 1 s. Negative means no limit.
+	// negative value of these two is an error. StallTimeout limits a call of a socket's method for another server's
+	// message: then the server continues without the socket. Zero means two fifths of RequestsTimeout, but at least
+	// 50 ms and at most 1 s. Negative means no limit.
 	Heartbeat, PeerTimeout, StallTimeout time.Duration
 
 	// MaxAttachments limits the binary values of an event where Node.js servers are possible; more are a *HarmError.

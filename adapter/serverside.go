@@ -32,7 +32,9 @@ func (e *ServerEvent) WantsAck() bool { return e.reply != nil }
 
 // Ack acknowledges the event, at any time and from any goroutine. The first value travels, encoded as JSON; without
 // one the acknowledgement is empty. Only one handler can acknowledge, and only once: later calls return
-// ErrAcknowledged. A value that cannot be encoded is an *ArgumentError, and the event can still be acknowledged.
+// ErrAcknowledged, and so does every call if the sender does not wait (WantsAck). A value that cannot be encoded is an
+// *ArgumentError, and the event can still be acknowledged. Ack waits while the broker's queue is full, for
+// Options.RequestsTimeout at most. An error of sending is reported to Options.OnError.
 func (e *ServerEvent) Ack(args ...any) error {
 	var value []byte
 	if len(args) > 0 {
