@@ -27,12 +27,12 @@ type Reply struct {
 	Node string
 	// Data is JSON; nil if the response has no value. It may be a part of a message: read-only. It may be kept.
 	Data json.RawMessage
-	// Err is the text of the error of the other node's hook; empty if it succeeded.
+	// Err is the text of the error of that node's hook; empty if it succeeded.
 	Err string
 }
 
-// Bind stores Data in the variable that dst points to, like encoding/json; nothing if the response has no value. If Err
-// is set, it returns an error with that text.
+// Bind stores Data in the variable that dst points to, with the rules and errors of json.Unmarshal; nothing if the
+// response has no value. If Err is set, it returns an error with that text.
 func (r Reply) Bind(dst any) error {
 	switch {
 	case r.Err != "":
@@ -59,7 +59,8 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 // In dialect v6 only Go nodes have such hooks; Node.js servers do not get the request, and a Go node that opened the
 // namespace at this moment may not be known yet. In dialect v5 Node.js servers respond too, but a newer one on the
 // same prefix would crash on the request. So CustomRequest first sends a harmless v5 request. If a server does not
-// respond to it like a v5 server, the custom request is not sent: the error is a *MixedFleetError.
+// respond to it like a v5 server, the custom request is not sent: the error is a *MixedFleetError. Neither is it sent
+// if that request fails, as in an outage: then the *backplane.PartialError comes without a value.
 func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, error) {
 	if ctx == nil {
 		return nil, backplane.ErrNilContext

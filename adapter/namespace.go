@@ -137,7 +137,7 @@ func (ns *Namespace) begun() bool {
 // Close leaves the namespace: other nodes do not count this one any more, and its sockets receive nothing more. Close
 // does not disconnect them: do that first. It waits for running callbacks until ctx ends and then returns the
 // context's error. A callback of the namespace that calls Close waits for itself: call it on another goroutine there.
-// Close is idempotent.
+// Before Server.Of has returned the namespace, Close returns an error and does nothing. Close is idempotent.
 //
 // Server.Close does this for all namespaces. Close a single one that is not needed for the server's whole life, such
 // as one whose name came from a client. Afterwards its methods that need the fleet return backplane.ErrClosed, and

@@ -95,7 +95,8 @@ func (p *Packet) Value(make func() any) any {
 // Bind stores the arguments in the variables to which dst points, in order. A nil skips one, and arguments beyond dst
 // are ignored. Simple types are stored directly, others like encoding/json: structs by their json tags, []byte from
 // binary, time.Time from a date. The caller owns what Bind stores, except in a *any, which shares the packet's value.
-// It returns an *ArgumentError.
+// It returns Err if that is set, and an *ArgumentError for the first argument that is missing or does not fit; those
+// before it are stored.
 func (p *Packet) Bind(dst ...any) error {
 	v := p.values()
 	if v.err != nil {

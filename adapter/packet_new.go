@@ -11,7 +11,8 @@ import (
 
 // NewPacket makes an event for one client of this server: write its Frames, or AckFrames if the client should
 // acknowledge. Nothing is sent. (Emitting to the room of a socket's id also reaches all other sockets in that room.)
-// Arguments and errors are those of Operator.Emit.
+// Arguments are those of Operator.Emit. The errors are an *ArgumentError and, for the event's name, a
+// *backplane.NameError. Keys, and the number of binary values, are not checked.
 func (ns *Namespace) NewPacket(event string, args ...any) (*Packet, error) {
 	payload, _, err := appendEvent(nil, event, args)
 	if err != nil {

@@ -65,7 +65,8 @@ func (s *Server) AwaitPeers(ctx context.Context, n int) ([]observe.Peer, error) 
 // several links is listed once; it is in Lost, or in Unresponsive, if it is so on every link that it was on.
 //
 // If a broker does not respond, Peers returns the last known state with the error: the context's error unwrapped, or a
-// *backplane.OpError, in a *LinkError if there are several links. backplane.ErrClosed comes without a value.
+// *backplane.OpError, in a *LinkError if there are several links. If the *backplane.OpError wraps a *broker.InexactError
+// or backplane.ErrNotIntroduced, servers may be missing from the value. backplane.ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*observe.Peers, error) {
 	if ctx == nil {
 		return nil, backplane.ErrNilContext
@@ -75,8 +76,8 @@ func (ns *Namespace) Peers(ctx context.Context) (*observe.Peers, error) {
 
 // ServerCount returns the number of servers with the namespace, including Node.js servers and this one. The brokers
 // count them, so a server that crashed without goodbye counts until its connection ends. On brokers that cannot count
-// it is the number of Go nodes. Errors are those of Peers. With an error the number is the last known one, a lower
-// bound if the error wraps a *broker.InexactError, and zero with backplane.ErrClosed.
+// it is the number of Go nodes. Errors are those of Peers. With an error the number is the last known one, or a
+// lower bound; zero with backplane.ErrClosed.
 func (ns *Namespace) ServerCount(ctx context.Context) (int, error) {
 	p, err := ns.Peers(ctx)
 	if p == nil {

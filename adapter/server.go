@@ -155,8 +155,10 @@ func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout
 // the others know each other, for at most 250 ms, or a quarter of RequestsTimeout if that is shorter. The first server
 // of a fleet waits for this whole time.
 //
-// It returns a *broker.NameError or *backplane.NameError for an unusable name, such as one with a comma,
-// backplane.ErrClosed, and the broker's or the context's error. After the last two the next call tries again.
+// It returns a *broker.NameError or *backplane.NameError for an unusable name, such as one with a comma, a
+// *broker.PayloadError for one that is too long for a message of the broker, a *backplane.OptionError for a mode that the
+// broker does not have or an unknown operation in the result of Refuse, backplane.ErrClosed, and the broker's or the
+// context's error. After the last two the next call tries again.
 func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 	if s.namespaces == nil {
 		return nil, errNoServer
