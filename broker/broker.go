@@ -21,11 +21,11 @@ type Broker interface {
 	Flush(ctx context.Context) error
 
 	// Subscribe calls r for each message that matches any of the filters, perhaps before Subscribe returns. The filters
-	// are live when Subscribe returns nil [B1]. The subscription lasts until it or the broker is closed; ctx limits only
-	// the call. filters may be empty. A nil r is an error. While earlier subscriptions are interrupted, Subscribe waits
-	// for the end of the outage. Before the first connection it may return the failure of one attempt. It returns a
-	// *NameError, a *ProtocolError, ErrClosed, the system's error, such as a missing permission, or the context's error.
-	// After an error no filter is live, and r is not called [B19].
+	// are live when Subscribe returns nil [B1]. The subscription lasts until it or the broker is closed; ctx limits
+	// only the call. filters may be empty. A nil r is an error. Subscribe waits for the end of an outage that has
+	// interrupted a receiver. While no receiver is interrupted, it may return the failure of one attempt to connect. It
+	// returns a *NameError, a *ProtocolError, ErrClosed, the system's error, such as a missing permission, or the
+	// context's error. After an error no filter is live, and r is not called [B19].
 	Subscribe(ctx context.Context, r Receiver, filters ...Filter) (Subscription, error)
 
 	// Subscribers returns how many brokers hold Exactly of each channel [B22], in the order of channels. With an
@@ -42,8 +42,8 @@ type Broker interface {
 
 	// OnLoss calls f for every future loss of accepted messages [B18]. Certain and uncertain losses are separate calls.
 	// The broker's goroutine makes one call at a time, and sends nothing meanwhile. So f must not block, and must not
-	// call a method with a context. stop ends the calls. It does not wait for a running one, and f may call it. It need
-	// not be called before Close.
+	// call a method with a context; Close waits for a running call even after its context has ended. stop ends the
+	// calls. It does not wait for a running one, and f may call it. It need not be called before Close.
 	OnLoss(f func(Loss)) (stop func())
 
 	// Stats returns the counters since the broker was made, and the current gauges.
@@ -54,7 +54,8 @@ type Broker interface {
 
 	// Close sends the queued messages until ctx ends, stops everything, and waits for running calls of receivers [B21].
 	// It returns a *LossError if accepted messages were lost, and the context's error if ctx ended first: both, joined,
-	// if both apply. A later call waits for the first one, and returns its result or the error of its own context.
+	// if both apply. The broker is closed in every case. A later call waits for the first one, and returns its result
+	// or the error of its own context.
 	Close(ctx context.Context) error
 }
 
@@ -98,7 +99,8 @@ type Receiver interface {
 type Prefilter interface {
 	Receiver
 	// Wants reports whether a message on a room's channel must be delivered. Unlike the other methods it is called by
-	// several goroutines at once, also while Deliver runs. It must not block or call the broker.
+	// several goroutines at once, also while Deliver runs, and perhaps during a call of Publish by its caller. It must
+	// not block or call the broker, nor take a lock that a caller of Publish holds.
 	Wants(ch Channel) bool
 }
 

@@ -30,7 +30,8 @@
 //
 // # Waits
 //
-// Only methods with a context wait. Each of them returns soon after its context ends [B20]:
+// Only methods with a context wait. Each of them returns soon after its context ends [B20]. The one exception is a
+// Close while a function of OnLoss blocks.
 //
 //	Publish                      for room in the queue (in memory, for a slow receiver); not for the system
 //	Flush                        until every message accepted before is sent or lost
@@ -40,14 +41,15 @@
 //	                             confirmation, but no broker for the end of an outage.
 //	Close                        until all messages are sent or lost, and all calls of receivers have returned
 //
-// Close also ends the waits of other calls. Publish, Subscribe and Add then return ErrClosed, Subscribers and
-// Responders an error, and Flush the result for its messages.
+// Close also ends the waits of other calls. Then Publish, Subscribe and Add return ErrClosed. Subscribers and
+// Responders return an error. Flush returns nil or a *LossError.
 //
 // # Callbacks
 //
-//	Receiver      on a goroutine of the subscription, one call at a time. It may call Publish.
-//	OnLoss's f    on the broker's goroutine, one call at a time. It must not block: sending waits for it.
-//	Wants         on the broker's goroutines, several at once. It must not block or call the broker.
+//	Receiver      on a goroutine of the subscription, one call at a time. It may call Publish, but not Remove or Close.
+//	OnLoss's f    on the broker's goroutine, one call at a time. It must not block: sending and Close wait for it.
+//	Wants         on goroutines of the broker and of Publish's callers, several at once. It must not block or call the
+//	              broker.
 //	TryDeliver    on the broker's goroutine, perhaps with a lock held. It must not block or call the broker.
 //
 // A panic in a callback crashes the process. Closing a subscription or a broker calls neither Interrupted nor Resumed.
@@ -56,9 +58,10 @@
 //
 // Publish puts messages into a queue, also before the first connection, and the broker sends them in order when the
 // system is back. A message that waits too long is lost and reported [B18]. Flush waits until the queued messages are
-// sent or lost. Subscribe and Add wait for the end of the outage. Before the first connection they may return the
-// failure of one attempt instead. Subscribers and Responders wait, or return the system's error, as each broker says.
-// Receivers get Interrupted, and Resumed when the broker has restored their subscriptions [B14, B15].
+// sent or lost. Subscribe and Add wait for the end of the outage. But while no receiver is interrupted, such as before
+// the first connection, they may return the failure of one attempt. Subscribers and Responders wait, or return the
+// system's error, as each broker says. Receivers get Interrupted, and Resumed when the broker has restored their
+// subscriptions [B14, B15].
 //
 // An outage may affect only publishing or only receiving, if the broker has a connection for each. Receivers learn only
 // of the latter. Messages that wait show in Stats.QueuedMessages, and lost ones in OnLoss.
@@ -131,9 +134,9 @@
 //	     its Capabilities say so.
 //	B24  All methods may be called at the same time from any goroutine.
 //	B25  Capabilities never changes during a broker's life, and claims only what the broker does.
-//	B26  If a receiver is a Prefilter, a message on a room's channel for which Wants returned false may stay
-//	     undelivered. While a message on a channel of another kind is queued or being delivered, the broker does
-//	     not call Wants and delivers all. So a request to join a room takes effect on the messages after it.
+//	B26  If a receiver is a Prefilter, the broker may drop a message on a room's channel for which Wants returned
+//	     false. While a message on a channel of another kind is queued or being delivered, it does not call Wants,
+//	     and delivers all messages: that message may be a request to join a room.
 //	B27  If a receiver is a TryReceiver, the broker may call TryDeliver in place of Deliver, under the same rules
 //	     (B9, B11). A message for which TryDeliver returned false is passed to Deliver, before anything else.
 //	B28  A subscription that the system withdraws after granting it is interrupted: Interrupted has the system's
@@ -173,7 +176,8 @@
 //	the system's error,     Subscribe, Add,             correct the address or the permission, and call again.
 //	  *TimeoutError         Subscribers, Responders     The documentation of each broker lists them.
 //	ErrClosed               all but Remove and Close    make no more calls; of Add also after Subscription.Close
-//	the context's error     every call with a context   call again with more time; B11 and B19 say what has happened
+//	the context's error     every call with a context   call again with more time; B11 and B19 say what has happened.
+//	                                                    Close of the broker has taken effect: do not call it again.
 //
 // Interrupted gets a reason. The broker removes the cause by itself, except where the table names an action:
 //

@@ -66,7 +66,7 @@ func (e *InexactError) Unwrap() error { return e.Err }
 func (e *InexactError) MarshalText() ([]byte, error) { return []byte(e.Error()), nil }
 
 // TimeoutError reports that a broker gave up a connection because the server was unresponsive: it is frozen, or the
-// link is dead. It arrives wrapped. The broker reconnects by itself.
+// link is dead. The broker reconnects by itself.
 type TimeoutError struct {
 	// System is the Name of the broker's Capabilities, and Addr the server.
 	System, Addr string
@@ -94,7 +94,8 @@ type Loss struct {
 	// Uncertain means that the messages were being sent when the connection broke, and may have arrived. They are not
 	// sent again. In a LossError it means that some of them were.
 	Uncertain bool
-	// Err is the cause, for errors.Is and errors.As.
+	// Err is the cause, for errors.Is and errors.As: the broker's ErrTooOld, the system's refusal, the lost connection,
+	// or the error of Close's context. In a LossError with several causes it may be only one of them.
 	Err error
 }
 

@@ -127,9 +127,9 @@ var clauses = [...]string{
 		"its Capabilities say so.",
 	24: "All methods may be called at the same time from any goroutine.",
 	25: "Capabilities never changes during a broker's life, and claims only what the broker does.",
-	26: "If a receiver is a Prefilter, a message on a room's channel for which Wants returned false may stay " +
-		"undelivered. While a message on a channel of another kind is queued or being delivered, the broker does " +
-		"not call Wants and delivers all. So a request to join a room takes effect on the messages after it.",
+	26: "If a receiver is a Prefilter, the broker may drop a message on a room's channel for which Wants " +
+		"returned false. While a message on a channel of another kind is queued or being delivered, it does not " +
+		"call Wants, and delivers all messages: that message may be a request to join a room.",
 	27: "If a receiver is a TryReceiver, the broker may call TryDeliver in place of Deliver, under the same " +
 		"rules (B9, B11). A message for which TryDeliver returned false is passed to Deliver, before anything " +
 		"else.",
