@@ -128,7 +128,7 @@ func (b *Broker) newSending(to, from *nodes) sending {
 }
 
 // PublishClient returns the client from which the broker has the address and the credentials for publishing: the one
-// given to New, or made by Open. It is for other commands of the program. Close closes it only after Open.
+// given to New, or made by Open. It is for other commands of the program. Close closes it only if Open made it.
 func (b *Broker) PublishClient() redis.UniversalClient { return b.publishClient }
 
 // SubscribeClient returns Options.SubscribeClient, or the client of PublishClient if that is nil.
@@ -163,9 +163,9 @@ func (b *Broker) Flush(ctx context.Context) error {
 	return b.out.Flush(ctx)
 }
 
-// Subscribe implements broker.Broker. If the first connection cannot be made, or breaks before the filters are live,
-// Subscribe returns the cause and the broker makes no other attempt. While earlier subscriptions of this broker are
-// interrupted, it waits for the end of the outage instead. A filter that the server does not allow is a *ServerError.
+// Subscribe implements broker.Broker. While subscriptions of this broker are interrupted, it waits for the end of the
+// outage. Else, if no connection can be made, or it breaks before the filters are live, Subscribe returns the cause and
+// the broker makes no other attempt. A filter that the server does not allow is a *ServerError.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
 		return nil, errNoReceiver

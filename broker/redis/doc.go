@@ -18,8 +18,8 @@
 //
 //   - Before the broker notices that a server has lost its place (see Outages), messages published there count as sent,
 //     but reach only the subscribers that are still connected there (B18, B29).
-//   - A server behind a DNS name that still calls itself a primary, while the name leads to another server, is not
-//     noticed (B29). With Sentinel and on a cluster it is.
+//   - If a DNS name begins to lead to another server, and the former one still calls itself a primary, the broker stays
+//     connected to the former one (B29). With Sentinel and on a cluster the broker notices former primaries.
 //   - A cluster loses the messages in flight between two of its servers that lose each other. It reports them to no
 //     client (B14, B18).
 //   - On a cluster the messages of one publisher keep their order (B2) while it uses the same server. After a change of
@@ -39,19 +39,18 @@
 //	New, Open                   no; Open only reads the files of its TLS parameters
 //	Publish                     while the queue is full
 //	Flush                       until the server has replied to each earlier message, or the message is lost
-//	Subscribe, Add              until the server has confirmed the filters. Subscribe fails earlier if no
-//	                            subscription was made before: after one attempt to connect, of at most
-//	                            ProbeTimeout for each server
+//	Subscribe, Add              until the server has confirmed the filters. If no subscription of this broker is
+//	                            interrupted, they fail after one attempt to connect to each server, of at most
+//	                            ProbeTimeout each; else they wait for the end of the outage
 //	Remove, Subscription.Close  for a running call of the receiver, and until the server has unsubscribed;
 //	                            during an outage only for the former
 //	Subscribers, Responders     for a reply of each server, see Counting
 //	Broker.Close                until the queue is sent or too old, and for running calls of receivers
 //	all others                  no
 //
-// Close on a server that is up takes as long as the queue needs to be sent. If the server stays down, the last messages
-// are too old after QueueAge, and an attempt to connect may still run: QueueAge and ProbeTimeout together, 33 seconds,
-// on a single server. Close drops received messages that are not delivered yet. It also waits for a running function of
-// OnLoss, even after the end of its context, so such a function must not block.
+// Close on a server that is up takes as long as the queue needs to be sent. If the server stays down, it takes until
+// the last message is too old: QueueAge, 30 seconds. With a negative QueueAge only its context ends it. Close drops
+// received messages that are not delivered yet.
 //
 // # Names
 //
@@ -91,10 +90,10 @@
 // waits for a frozen server.
 //
 // The broker calls the dialer and the provider of credentials for each new connection, on goroutines of its own. Calls
-// may run at the same time: those of the provider at most eight. They must not call the broker. One that ignores its
-// context delays no call of the broker beyond that call's context, but may outlast Close. So may the query for a
-// cluster's masters. Expired credentials need no action: the server closes the connection, and the next one gets new
-// credentials.
+// may run at the same time, but at most eight calls of the provider. They must not call the broker. One that ignores
+// its context delays no call of the broker beyond that call's context, but may outlast Close. The query for a cluster's
+// masters may outlast Close too. Expired credentials need no action: the server closes the connection, and the next one
+// gets new credentials.
 //
 // # Publishing
 //
@@ -128,15 +127,14 @@
 // Each subscription has a goroutine that calls its receiver. Only Prefilter.Wants and TryReceiver.TryDeliver are called
 // by the goroutine that reads the connection. Messages that wait for the receiver are in a buffer of 16 MiB
 // (Options.ReceiveBuffer). While a buffer is full, the connection, and with it every subscription, waits for that
-// receiver: for at most 1 second (Options.SlowReceiver), and less if it has waited shortly before, because each second
-// of such waits needs 3 seconds without one. After that the receiver misses messages until half of the buffer is free:
-// Interrupted, with a *broker.LossError that counts them, and Resumed are called in their place. A receiver that blocks
-// through several interruptions without a message between them gets one call, which counts all messages known to be
-// missed.
+// receiver: for at most 1 second at a time (Options.SlowReceiver), and for at most a quarter of the time in the long
+// run. After that the receiver misses messages until half of the buffer is free: Interrupted, with a *broker.LossError
+// that counts them, and Resumed are called in their place. A receiver that blocks through several interruptions without
+// a message between them gets one call, which counts all messages known to be missed.
 //
-// Subscribe returns the error of the first attempt to connect, and makes no other. If this broker has other
-// subscriptions and they are interrupted, Subscribe waits for the end of the outage instead. A filter that the server
-// refuses is an error at once. A nil receiver is an error too.
+// If an attempt to connect fails while no subscription of this broker is interrupted, Subscribe and Add return its
+// error, and the broker makes no other. With Options.Sharded on a cluster only subscriptions with channels on the same
+// master count. A filter that the server refuses is an error at once. A nil receiver is an error too.
 //
 // # Outages
 //
@@ -164,8 +162,9 @@
 // filters. Messages that arrive for some of them before that are dropped and belong to the gap.
 //
 // Interrupted has the reason. A server that closes a connection gives none, but usually refuses the next connection
-// with the reason (WRONGPASS, NOPERM, the maximum of clients). So receivers get Interrupted up to BackoffMin and 250
-// milliseconds after the loss of the connection. The log has a line for each reason that the server gives.
+// with the reason (WRONGPASS, NOPERM, the maximum of clients). So receivers get Interrupted up to 300 milliseconds
+// (BackoffMin and 250 milliseconds) after the loss of the connection. The log has a line for each reason that the
+// server gives.
 //
 // Messages that waited for the server are not sent as soon as it is back, because other nodes have not resubscribed
 // yet. They wait until the interrupted subscriptions of this broker are live, and for as long as the pauses of other
@@ -184,14 +183,14 @@
 //
 //	*AddressError                 Open                       correct the address; also for a TLS file that cannot be read
 //	*PrefixError, *ClientError    New, Open                  correct the argument; a nil client is a *ClientError
-//	*ServerError                  Subscribe, Add,            correct the password, or grant the
-//	                              Subscribers, Responders,   permission (see Permissions)
-//	                              Interrupted, losses
+//	*ServerError                  Subscribe, Add,            correct the password (WRONGPASS, NOAUTH), or grant the
+//	                              Subscribers, Responders,   permission (NOPERM, see Permissions). For another code see
+//	                              Interrupted, losses        Reply: some pass by themselves, such as LOADING.
 //	*MembershipError              the same                   correct the address if it recurs: the broker looks for
 //	                                                         another server by itself
 //	ErrTooOld                     losses                     send the state anew; a longer outage needs a larger QueueAge
-//	network and TLS errors,       as *ServerError            from the first Subscribe, Subscribers or Responders: check
-//	  *broker.TimeoutError                                   address, TLS and network; later the broker reconnects
+//	network and TLS errors,       as *ServerError            before the first connection: check address, TLS and network.
+//	  *broker.TimeoutError                                   Later the broker reconnects; call again what failed.
 //
 // A loss arrives at functions of OnLoss and, in a *broker.LossError, from Flush or Close. It counts messages and does
 // not have them: a program that must repeat them keeps them itself.
@@ -285,9 +284,9 @@
 //	a replica, or some nodes of a cluster        at most ProbeTimeout, then the sum of the others and a
 //	                                             *broker.InexactError
 //
-// With a deadline, the second wait is at most half of the time until then. Later queries do not wait for that server;
-// a goroutine tries it. If a reply on an open connection takes 250 milliseconds, or a quarter of the time until the
-// deadline if that is less, the query is repeated once on a new connection.
+// With a deadline, the wait of the second row is at most half of the time until then. Later queries do not wait for
+// that server; a goroutine tries it. If a reply on an open connection takes 250 milliseconds, or a quarter of the time
+// until the deadline if that is less, the query is repeated once on a new connection.
 //
 // These are not counted, without an error:
 //
@@ -316,11 +315,12 @@
 //
 // Therefore the default of Options.MaxPayload is 4 MiB. The broker reads the limits of the server of each new
 // connection (CONFIG GET client-output-buffer-limit, proto-max-bulk-len). If one of them is too small for MaxPayload,
-// the logger gets a line, and Publish refuses larger payloads with a *broker.PayloadError. The server allows 4/5 of the
-// smaller of the two buffer limits, less 64 KiB, or proto-max-bulk-len if that is less: 6,645,350 bytes with default
-// settings. Messages accepted before the first connection are sent nevertheless. On a cluster the limits are those of
-// the servers in use, and of all servers after a call of Subscribers or Responders. A server that refuses CONFIG GET,
-// as most managed ones do, is assumed to allow MaxPayload. Settings that change are read by the next connection.
+// the logger gets a line, and Publish refuses larger payloads with a *broker.PayloadError. The broker takes as that
+// server's limit 4/5 of the smaller of the two buffer limits, less 64 KiB, or proto-max-bulk-len if that is less:
+// 6,645,350 bytes with default settings. Messages accepted before the first connection are sent nevertheless. On a
+// cluster the limits are those of the servers in use, and of all servers after a call of Subscribers or Responders. A
+// server that refuses CONFIG GET, as most managed ones do, is assumed to allow MaxPayload. Settings that change are
+// read by the next connection.
 //
 // Options.MaxRate helps subscribers that read too slowly: the node sends no faster, and Publish waits when the queue is
 // full. Node.js servers need it most: on node-redis a server of @socket.io/redis-adapter 7.2 or 8.3 may

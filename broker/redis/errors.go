@@ -11,12 +11,12 @@ import (
 	"github.com/crossroom/crossroom/broker"
 )
 
-// ErrTooOld is the reason of a loss: the message waited in the queue for longer than
-// Options.QueueAge. It arrives wrapped, together with the reason for the wait.
+// ErrTooOld is the reason of a loss: the message waited in the queue for longer than Options.QueueAge. It may be
+// wrapped, together with the reason for the wait.
 var ErrTooOld = errors.New("waited too long in the queue")
 
-// ServerError is an error reply of the Redis server, such as NOPERM or WRONGPASS. It arrives
-// wrapped. redis.HasErrorPrefix of go-redis accepts it too.
+// ServerError is an error reply of the Redis server, such as NOPERM or WRONGPASS. It may be wrapped.
+// redis.HasErrorPrefix of go-redis accepts it too.
 type ServerError struct {
 	// Command is the refused command, such as "PSUBSCRIBE".
 	Command string
@@ -52,9 +52,9 @@ func (e *ServerError) hide(secrets ...string) {
 // RedisError marks the type as an error reply for go-redis.
 func (e *ServerError) RedisError() {}
 
-// MembershipError reports that a server replied, but does not carry all messages of the fleet.
-// The broker does not use the connection, and looks for another server until it finds one.
-// Subscribers, Responders and the first Subscribe return the error instead.
+// MembershipError reports that a server replied, but does not carry all messages of the fleet. The broker does not use
+// the connection, and looks for another server until it finds one. Subscribers and Responders return the error instead.
+// So do Subscribe and Add while no subscription is interrupted.
 type MembershipError struct {
 	Addr string
 	// Reason says what the server is instead, such as a replica.

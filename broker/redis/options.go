@@ -26,10 +26,9 @@ type Options struct {
 	// after the broker.
 	SubscribeClient redis.UniversalClient
 
-	// Logger gets a line for each lost and each restored connection (at level debug while a function is registered by
-	// OnLoss, as by a node, which logs outages itself), and one if others use the prefix with another
-	// setting of Sharded. Nil means slog.Default(). For
-	// silence set slog.New(slog.DiscardHandler).
+	// Logger gets a line for each lost and each restored connection, and one if other brokers use the prefix with the
+	// other setting of Sharded. While a function is registered by OnLoss, as by a node, which logs outages itself, the
+	// lines about connections have level debug. Nil means slog.Default(). For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	conns *lifecycle.Log // of the lines about connections
@@ -57,10 +56,10 @@ type Options struct {
 	MaxPayload int
 
 	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. Each message counts 128 bytes in
-	// addition to its payload. A larger message is accepted into an empty buffer. While a buffer is full, the connection,
-	// and with it every other subscription, waits for its receiver for at most SlowReceiver. Such waits of all receivers
-	// together take at most a quarter of the time: each second of them needs 3 seconds without. After that the receiver
-	// misses messages until half of the buffer is free, and gets Interrupted, with a *broker.LossError that wraps
+	// addition to its payload. A larger message is accepted into an empty buffer. While a buffer is full, the
+	// connection, and with it every other subscription, waits for its receiver for at most SlowReceiver. Such waits of
+	// all receivers together take at most a quarter of the time in the long run. After that the receiver misses
+	// messages until half of the buffer is free, and gets Interrupted, with a *broker.LossError that wraps
 	// broker.ErrSlowReceiver, and Resumed in their place. Zero or less means 16 MiB and 1 second.
 	ReceiveBuffer int
 	SlowReceiver  time.Duration
