@@ -112,10 +112,9 @@ func (b *Broker) Flush(ctx context.Context) error {
 	return b.out.Flush(ctx)
 }
 
-// Subscribe implements broker.Broker. If the first connection cannot be made, Subscribe returns
-// the cause. While earlier subscriptions of this broker are interrupted, it waits for the end of
-// the outage instead. For a filter that the server does not allow it returns an error that wraps
-// nats.ErrPermissionViolation.
+// Subscribe implements broker.Broker. While subscriptions of this broker are interrupted, it waits for the end of the
+// outage. Else, if no connection can be made, Subscribe returns the cause. For a filter that the server does not allow
+// it returns an error that wraps nats.ErrPermissionViolation.
 func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...broker.Filter) (broker.Subscription, error) {
 	if r == nil {
 		return nil, errNoReceiver

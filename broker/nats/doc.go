@@ -39,10 +39,9 @@
 //	Broker.Close                until the queue is sent or too old, and for running calls of receivers
 //	all others                  no
 //
-// Close on a server that is up takes as long as the queue needs to be sent. If the server stays down, the last messages
-// are too old after QueueAge, and an attempt to connect may still run: 33 seconds with one server and the defaults.
-// Close drops received messages that are not delivered yet. It also waits for a running function of OnLoss, even after
-// the end of its context, so such a function must not block.
+// Close on a server that is up takes as long as the queue needs to be sent. If the server stays down, it takes until
+// the last message is too old: QueueAge, 30 seconds. With a negative QueueAge only its context ends it. Close drops
+// received messages that are not delivered yet.
 //
 // # Subjects
 //
@@ -91,9 +90,9 @@
 //
 // The broker also tries servers that the cluster announces, unless nats.IgnoreDiscoveredServers is among the options,
 // and sends them the same credentials. It demands TLS of an announced server if it uses TLS with the server that
-// announced it. A server at an address with nats:// that demands no TLS gets the credentials without it, and so do
-// those that it announces: use tls:// if there is a network between them. Addresses are nats:// and tls://; another
-// scheme, such as that of websockets, is an *AddressError.
+// announced it. With an address of nats:// and a server that demands no TLS, the broker sends the credentials
+// unencrypted. The same holds for the servers that this one announces. Use tls:// if the credentials cross a network.
+// Addresses are nats:// and tls://; another scheme, such as that of websockets, is an *AddressError.
 //
 // Dialers and callbacks for credentials are called for each new connection, on goroutines of the broker and possibly
 // several at once. They must not call the broker. A call that does not return delays no call of the broker beyond that
@@ -139,16 +138,17 @@
 // returns less than the buffer holds.
 //
 // Each subscription has a goroutine that calls its receiver. Only Prefilter.Wants and TryReceiver.TryDeliver are called
-// by other goroutines: by those of the connection, and Wants by Publish too. Messages that wait for the receiver are in
-// a buffer of 16 MiB (Options.ReceiveBuffer). While a buffer is full, the connection, and with it every subscription,
-// waits for that receiver: for at most 1 second (Options.SlowReceiver), and less if it has waited shortly before,
-// because each second of such waits needs 3 seconds without one. After that the receiver misses messages until half of
-// the buffer is free: Interrupted, with a *broker.LossError that counts them, and Resumed are called in their place. A
-// receiver that blocks through several interruptions without a message between them gets one call, which counts all
-// messages known to be missed.
+// by other goroutines: by those of the connection, and Wants also by the caller of Publish. Messages that wait for the
+// receiver are in a buffer of 16 MiB (Options.ReceiveBuffer). While a buffer is full, the connection, and with it every
+// subscription, waits for that receiver: for at most 1 second at a time (Options.SlowReceiver), and for at most a
+// quarter of the time in the long run. After that the receiver misses messages until half of the buffer is free:
+// Interrupted, with a *broker.LossError that counts them, and Resumed are called in their place. A receiver that blocks
+// through several interruptions without a message between them gets one call, which counts all messages known to be
+// missed.
 //
-// Subscribe returns the error of the first attempt to connect. Messages that are queued stay, and the broker continues
-// to connect for them. A filter that the server refuses is an error at once. A nil receiver is an error too.
+// If an attempt to connect fails while no subscription of this broker is interrupted, Subscribe and Add return its
+// error. Queued messages stay, and the broker continues to connect for them. A filter that the server refuses is an
+// error at once. A nil receiver is an error too.
 //
 // # Outages
 //
@@ -174,15 +174,16 @@
 // Remove of the filter ends the interruption.
 //
 // A message that the server refuses is lost, with its violation; those before and after it are not. The server reports
-// how many messages in flight it has refused, but not which. The number of lost messages is right in any case. Which
-// messages count as lost is right if the permission changed at most once among those in flight.
+// how many messages in flight it has refused, but not which. The number of lost messages is always right. If the
+// permission changed more than once among the messages in flight, some that were sent may count as lost, and as many
+// that were lost as sent.
 //
 // A server usually sends the reason before it closes a connection. The receivers get the reason: an error that wraps
-// nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAuthorization, nats.ErrMaxConnectionsExceeded,
-// nats.ErrMaxAccountConnectionsExceeded, nats.ErrMaxSubscriptionsExceeded or nats.ErrMaxPayload. Losses have
-// the reason too. Add returns nats.ErrMaxSubscriptionsExceeded for filters beyond the server's maximum; other filters
-// stay live. If a later connection is granted fewer subscriptions than there are filters, no filter is live until a
-// server grants them all.
+// nats.ErrAuthExpired, nats.ErrAccountAuthExpired, nats.ErrAuthRevoked, nats.ErrAuthorization,
+// nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded, nats.ErrMaxSubscriptionsExceeded or
+// nats.ErrMaxPayload. Losses have the reason too. Add returns nats.ErrMaxSubscriptionsExceeded for filters beyond the
+// server's maximum; other filters stay live. If a later connection is granted fewer subscriptions than there are
+// filters, no filter is live until a server grants them all.
 //
 // A server that removes a user closes its connections without a reason, and gives the reason when it refuses the next
 // one. So if a connection was closed without a reason, receivers get Interrupted after the next attempt to connect, at
@@ -206,12 +207,14 @@
 // message. A receiver does not get that late message. It gets Interrupted, with a *broker.LossError that counts it, and
 // Resumed. So one publisher's messages keep their order across channels and servers.
 //
-// To recognise late messages, each connection has an id that is the hash (SHA-256, 56 bits) of the id of the connection
-// after it. The publisher makes 4,096 such ids in advance. So no other client can make an id that is later than the
-// publisher's last one, and a forged message cannot displace a real one. A subscription remembers the ids of 8,192 to
-// 16,384 connections. A late message may be delivered out of order in three cases: more connections than that have
-// published, or the publisher has made 16 connections of whose messages the receiver got none, or it has used up its
-// 4,096 ids and begun with new ones.
+// Each connection of a publisher has an id, by which a receiver knows the later of two connections. An id is the hash
+// (SHA-256, 56 bits) of the next connection's id. So only the publisher can make the next id, and a forged message
+// cannot displace a real one. A publisher makes 4,096 ids in advance. A subscription remembers the ids of 8,192 to
+// 16,384 connections. A late message may be delivered out of order in three cases:
+//
+//   - More connections have published than the subscription remembers.
+//   - The publisher has made 16 connections of whose messages the receiver got none.
+//   - The publisher has used up its 4,096 ids and begun with new ones.
 //
 // # Errors
 //
@@ -223,10 +226,11 @@
 //	nats.ErrPermissionViolation    Subscribe, Add,          grant the permission (see Permissions)
 //	                               Interrupted, losses
 //	nats.ErrAuthorization,         Subscribe, Add,          correct the credentials, or raise the server's limit
-//	  ErrAuthExpired, ErrMax…      Interrupted, losses
+//	  ErrAuth…, ErrAccount…,       Interrupted, losses      (see Rights that a server withdraws)
+//	  ErrMax…
 //	ErrTooOld                      losses                   send the state anew; a longer outage needs a larger QueueAge
-//	network and TLS errors,        Subscribe, Add,          from the first Subscribe: check address, TLS and network;
-//	  *broker.TimeoutError         Interrupted, losses      later the broker reconnects
+//	network and TLS errors,        Subscribe, Add,          before the first connection: check address, TLS and
+//	  *broker.TimeoutError         Interrupted, losses      network. Later the broker reconnects; call again what failed.
 //
 // A loss arrives at functions of OnLoss and, in a *broker.LossError, from Flush or Close. It counts messages and does
 // not have them: a program that must repeat them keeps them itself. An error of an option arrives wrapped from New or

@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrTooOld is the reason of a loss: the message waited in the queue for longer than
-// Options.QueueAge. It arrives wrapped, together with the reason for the wait.
+// ErrTooOld is the reason of a loss: the message waited in the queue for longer than Options.QueueAge. It may be
+// wrapped, together with the reason for the wait.
 var ErrTooOld = errors.New("waited too long in the queue")
 
 // PrefixError reports a prefix that cannot be used.

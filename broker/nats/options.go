@@ -51,10 +51,10 @@ type Options struct {
 	MaxPayload int
 
 	// ReceiveBuffer is how many bytes of undelivered messages a subscription may hold. Each message counts 128 bytes in
-	// addition to its payload. A larger message is accepted into an empty buffer. While a buffer is full, the connection,
-	// and with it every other subscription, waits for its receiver for at most SlowReceiver. Such waits of all receivers
-	// together take at most a quarter of the time: each second of them needs 3 seconds without. After that the receiver
-	// misses messages until half of the buffer is free, and gets Interrupted, with a *broker.LossError that wraps
+	// addition to its payload. A larger message is accepted into an empty buffer. While a buffer is full, the
+	// connection, and with it every other subscription, waits for its receiver for at most SlowReceiver. Such waits of
+	// all receivers together take at most a quarter of the time in the long run. After that the receiver misses
+	// messages until half of the buffer is free, and gets Interrupted, with a *broker.LossError that wraps
 	// broker.ErrSlowReceiver, and Resumed in their place. Zero or less means 16 MiB and 1 second. A SlowReceiver above
 	// half of ProbeTimeout counts as that half.
 	ReceiveBuffer int
