@@ -38,7 +38,7 @@
 //
 //	Node.Namespace               the broker, until its servers respond; other nodes' introductions, at most 250 ms
 //	Add, Join, JoinAll           in dynamic mode the broker, if a room is new here (section "Subscriptions")
-//	Broadcast, Event, Emitter    room in the broker's queue
+//	Broadcast, Event, Emitter    space in the broker's queue
 //	requests to the fleet        other nodes, at most RequestsTimeout (section "Requests")
 //	Peers                        the broker, at most RequestsTimeout
 //	AwaitPeers, Ready, Flush     what their names say

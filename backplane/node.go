@@ -116,11 +116,11 @@ func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 
 // Namespace joins the fleet in a namespace. When it returns nil, the namespace is live: it receives later messages of
 // other nodes, until a reported interruption. ctx limits only the call. While the broker is down, the call waits for it;
-// before the broker's first connection it may return the failure of one attempt. An error leaves nothing behind. It is
-// ErrClosed, an *OptionError, the context's error, or an *OpError. The latter wraps ErrNamespaceExists if this node
-// already has the namespace, a *broker.NameError, a *broker.PayloadError if the announcement is too large for the
-// broker, or another error of the broker. The *OptionError is also that of a
-// broker that another node of this process uses and has not been closed.
+// while no receiver of the broker is interrupted, it may return the failure of one attempt. An error leaves nothing
+// behind. It is ErrClosed, an *OptionError, the context's error, or an *OpError. The *OptionError is also that of a
+// broker that another node of this process uses and has not been closed. The *OpError wraps ErrNamespaceExists if this
+// node already has the namespace, a *broker.NameError, a *broker.PayloadError if the announcement is too large for the
+// broker, or another error of the broker.
 //
 // On a broker that cannot count, or may not, the call also waits until this node and the others know each other: at
 // most 250 ms, or a quarter of Options.RequestsTimeout if that is shorter. The first node of a fleet waits for this
