@@ -103,13 +103,15 @@ func (c *Conn) SendJSON(v any) error {
 	return c.Send(m)
 }
 
-// Join puts the connection into rooms. When it returns nil, the next messages to the rooms reach the connection. It
-// may wait for the broker: see backplane's Namespace.Join, which has its errors.
+// Join puts the connection into rooms. When it returns nil, the next messages to the rooms reach the connection, except
+// those during an outage. It waits for the broker if a room is new on this server and the subscription is dynamic:
+// Namespace.Join of backplane has its errors. If the connection has ended, Join queries the other servers, and returns
+// an error that wraps backplane.ErrNoSuchMember, or a *backplane.PartialError.
 func (c *Conn) Join(ctx context.Context, rooms ...string) error {
 	return c.hub.ns.Join(ctx, c.id, prefixed(roomPrefix, rooms)...)
 }
 
-// Leave takes the connection out of rooms. It waits, and fails, as backplane's Namespace.Leave does.
+// Leave takes the connection out of rooms, without waiting. If the connection has ended, it does as Join.
 func (c *Conn) Leave(ctx context.Context, rooms ...string) error {
 	return c.hub.ns.Leave(ctx, c.id, prefixed(roomPrefix, rooms)...)
 }

@@ -2,7 +2,7 @@
 // rooms and users of a whole fleet. A [Hub] accepts connections, authenticates them, reads with limits, pings, queues
 // what it sends, and closes with the right code. It is built on package backplane, and works on any broker.
 //
-//	node, err := backplane.New(b, nil)               // b is the broker of this node alone
+//	node, err := backplane.New(b, nil)               // b is a broker.Broker that no other node uses
 //	h, err := hub.New(ctx, node, "chat", &hub.Options{
 //		Authenticate: func(r *http.Request) (hub.Identity, error) { … },
 //		OnMessage:    hub.OnJSON(func(ctx context.Context, c *hub.Conn, said Said) error {
@@ -34,34 +34,42 @@
 //   - A connection gets each message at most once, while it is connected. Messages that were sent before it entered its
 //     rooms, or after its end, do not reach it, unless Options.Resume returns them.
 //   - Messages that one goroutine sends to equal targets arrive in order. Conn.Send has its place in this order.
-//     Messages of different servers, or to different targets, have no order, except as package backplane says.
+//     Different targets keep the order too, except on Redis Cluster: see "Order and delivery" of package backplane.
+//     Messages of two servers, or of two goroutines, have no common order.
 //   - An event stream that resumes gets the messages of Resume first, then the live ones that came meanwhile, and then
-//     those of OnConnect. A live message with the ID of a resumed one is left out. A live message
-//     without an ID, or with another one, may repeat a resumed one.
+//     those of OnConnect. A live message that came meanwhile is left out if it has the ID of a resumed one. Without
+//     an ID it may repeat a resumed one.
 //
 // # Outages of the broker
 //
-// Connections stay, and new ones are accepted. Messages reach the connections of this server. For the others they wait
-// in the broker's queue, and Send waits while that is full. Calls that reach all servers return a
-// *backplane.PartialError at their deadline. Clients may miss messages of other servers, and the hub does not notify
-// them: OnError of backplane.Options gets a *backplane.InterruptedError, and Health of the node says when the outage
-// has ended. A program whose clients must not miss anything then sends them a message to load their state anew.
+// Connections stay, and new ones are accepted: they get messages of other servers after the outage. Until the broker
+// notices the outage, a new connection may wait for its rooms, and fail after 5 seconds with 1013 or 503.
+//
+// Messages reach the connections of this server. For the others they wait in the broker's queue, which is sent when the
+// broker returns, and Send waits while that is full. Calls that reach all servers return a *backplane.PartialError at
+// their deadline. Clients may miss messages of other servers, and the hub does not notify them: OnError of
+// backplane.Options gets a *backplane.InterruptedError, and Health of the node says when the outage has ended. A program
+// whose clients must not miss anything then sends them a message to load their state anew.
 //
 // # Calls that wait
 //
 //	New                                    for the broker, until ctx ends. ctx limits only the call
 //	Send, SendJSON, Emit                   while the broker's queue is full, until ctx ends
 //	SendAck                                until all have acknowledged, timeout has elapsed, or ctx ends
-//	Connections, Join, Leave, Kick         for all servers, until RequestsTimeout of backplane.Options or the end of ctx
-//	  of the Hub
-//	Join, Leave of a Conn                  perhaps for the broker, until ctx ends: see Namespace.Join of backplane
+//	Connections, Join, Leave, Kick         for all servers, until RequestsTimeout of backplane.Options (1 s by default) or
+//	  of the Hub                           the end of ctx; Join first as Conn.Join, if t selects connections of this server
+//	Conn.Join                              for the broker, if a room is new on this server and the subscription is dynamic
+//	                                       ("Subscriptions" of backplane), until ctx ends
+//	Conn.Join, Conn.Leave                  if the connection has ended: for all servers, as those of the Hub
 //	Conn.Ack                               while the broker's queue is full, at most RequestsTimeout
-//	Drain, Close of the Hub                for connections and their callbacks, until ctx ends
+//	Drain of the Hub                       for connections and their callbacks, until ctx ends
+//	Close of the Hub                       the same, and then for the broker
 //	all others                             no
 //
 // # The life of a connection
 //
 //	failed check                                            response
+//	an event stream: the method is not GET                  405
 //	the origin of the page (Options.Origins)                403
 //	MaxConnections, or the hub drains or is closed          503, with a Retry-After of 1 to 5 seconds
 //	Authenticate                                            the status of its *StatusError, otherwise 500
@@ -79,17 +87,20 @@
 //
 //	code                cause
 //	of the client       it closed the connection; 1005 if it gave no code, 1006 if the connection broke
-//	1000                IdleTimeout
+//	1000                IdleTimeout; DisconnectAll of the Namespace
 //	1001                Close of the hub; an event stream's client left
 //	1002                a violation of the WebSocket protocol
 //	1006                no answer to a ping (ErrUnresponsive)
 //	1007                text that is not UTF-8, or not the JSON of OnJSON
-//	1008                more messages than Rate allows; more than 64 KiB and twice MaxMessage received without a whole
-//	                    message or a ping; a full queue or a write of Queue.WriteTimeout: the client reads too slowly
+//	1008                more messages than Rate allows; more than 64 KiB + 2 × MaxMessage received without a whole
+//	                    message or a ping of the hub; a full queue or a write of Queue.WriteTimeout: the client reads
+//	                    too slowly
 //	1009                a message of more than MaxMessage bytes
-//	1011                OnConnect or OnMessage panicked or failed
+//	1011                OnConnect or OnMessage panicked or failed; an event stream was refused because of its rooms or
+//	                    by Resume, without OnDisconnect
 //	1012                Drain
-//	1013                the broker refused a WebSocket's rooms, or took more than 5 seconds for them
+//	1013                the broker refused a WebSocket's rooms, or took more than 5 seconds for them; without
+//	                    OnConnect and OnDisconnect
 //	any                 Kick, Conn.Close, a *CloseError of OnConnect or OnMessage
 //
 // These are the codes on the server. A client whose queue is full, or that does not answer a ping, does not read, so it
@@ -113,8 +124,9 @@
 // connection or request, and Drain and Close of the hub, which wait for them. So none of them may call Drain or Close
 // of the hub, or Close of its node. All other methods are allowed. The ctx of OnConnect and OnMessage ends with the
 // connection; the request's context ends when the client gives up. OnError runs on a goroutine of its own. It may
-// block, and may call all methods except Close of the hub. Panics are reported, counted in Stats, and end only their
-// connection or request.
+// block, and may call all methods except Close of the hub. Panics of all these but OnError are reported, counted in
+// Stats, and end only their connection or request. OnOperation runs on the namespace's worker: it must not block, or
+// call the hub.
 //
 // # Ownership
 //
@@ -128,23 +140,33 @@
 //	*OptionError                    New, Drain                   correct the program
 //	*MessageError                   Send, SendJSON, SendAck,     correct the message: text that is not UTF-8, a line break in
 //	                                Emit, Conn.Send              Event or ID, or no id for SendAck
-//	*broker.PayloadError            the same, not Conn.Send      send less: the broker's MaxPayload with a few bytes of frame
+//	*broker.PayloadError            the same, not Conn.Send;     send less: the broker's MaxPayload with a few bytes of frame
+//	                                Connections, Join, Leave,    and the names
+//	                                Kick
 //	an error of encoding/json       SendJSON                     correct the value
 //	ErrDropped                      Conn.Send, Conn.SendJSON     none: the client is too slow, or has left
-//	*backplane.NameError            Join of Hub and Conn, Send   choose another name
+//	*backplane.NameError            calls with names             choose another name
+//	backplane.ErrNoSuchMember       Conn.Join, Conn.Leave        none: the connection has ended
 //	*backplane.PartialError         SendAck, Connections, Join,  use the partial result, or repeat the call: it has the same
 //	                                Leave, Kick                  effect, except SendAck
-//	backplane.ErrClosed             all of these, after Close    none: it is final
-//	other errors of backplane       New: Node.Namespace; Send: Namespace.Broadcast; Emit: Emitter.Broadcast; Conn.Join, Leave:
-//	                                the same of Namespace; Hub.Join, Leave: JoinAll, LeaveAll; Kick: Request; SendAck: BroadcastAck
+//	backplane.ErrClosed             all methods with a context   none: it is final
+//	                                but Drain and Close
+//	the context's error             Drain                        call Close
+//	                                Close                        none: the remaining connections are broken off
+//	                                all others with a context    call again with more time
+//	the broker's error              New, Send, SendJSON, Emit,   call again. After an error of Send connections of this server
+//	                                Join of Hub and Conn         may have the message already: they get it again
+//
+// Errors of backplane may be wrapped: use errors.Is and errors.As. "Errors" of package backplane has more about them.
 //
 // # The end
 //
 // Drain closes the connections at a rate, and takes their number divided by perSecond, in seconds. Close closes the
-// others at once, and takes at most CloseTimeout and the time of running callbacks. A small server needs no Drain. Give
-// Drain a context of its own: if it ends, Close needs time too. http.Server.Shutdown waits for event streams, and knows
-// nothing of WebSockets, so call it after Close, or at the same time as Drain. Then close the node, and then its
-// broker. After Close all methods return errors, or do nothing.
+// others at once. Both then take at most CloseTimeout and the time of running callbacks. Close also takes some round
+// trips to the broker, and a broker that does not respond can use all of the context's time. A small server needs no
+// Drain. Give Drain a context of its own: if it ends, Close needs time too. http.Server.Shutdown waits for event
+// streams, and knows nothing of WebSockets, so call it after Close, or at the same time as Drain. Then close the node,
+// and then its broker. After Close all methods return errors, or do nothing.
 //
 // # Memory and goroutines
 //

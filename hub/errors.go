@@ -71,9 +71,9 @@ func (e *StatusError) Error() string {
 // Refuse returns a *StatusError.
 func Refuse(status int, reason string) error { return &StatusError{status, reason} }
 
-// These errors are causes of a CloseError, or are wrapped by errors that methods return.
+// ErrGap is for Options.Resume to return, and Conn.Send returns ErrDropped. The others are causes of a CloseError.
 var (
-	// ErrGap is returned by Options.Resume if the history does not reach back to the last event of the client.
+	// ErrGap: the history does not reach back to the last event of the client.
 	ErrGap = errors.New("the history does not reach back so far")
 	// ErrDropped: Conn.Send did not queue the message, because the queue is full or the connection has ended.
 	ErrDropped = errors.New("hub: the connection's queue does not take the message")

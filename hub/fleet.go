@@ -56,11 +56,11 @@ type kick struct {
 	Reason   string   `json:"reason,omitempty"`
 }
 
-// Kick closes the connections that t selects, on every server, with a code and a reason, and returns their number.
-// The codes 4000 to 4999 are free for applications. A client may connect again at once: refuse it in
-// Options.Authenticate if it should not. With a *backplane.PartialError some servers did not respond, and may have
-// closed theirs. A message that was sent shortly before may reach a client of another server or not: pass the reason to
-// Kick instead. A code that cannot be sent becomes 1011, as with Conn.Close.
+// Kick closes the connections that t selects, on every server, with a code and a reason, and returns their number. The
+// codes 4000 to 4999 are free for applications. A client may connect again at once: refuse it in Options.Authenticate
+// if it should not. With a *backplane.PartialError some servers did not respond, and may have closed theirs. A message
+// that was sent shortly before may reach a client of another server or not: pass the reason to Kick instead. A code
+// that cannot be sent becomes 1011, as with Conn.Close. Other errors are those of backplane's Namespace.Members.
 func (h *Hub) Kick(ctx context.Context, t Target, code int, reason string) (int, error) {
 	s, ok := t.selection()
 	if !ok {

@@ -60,8 +60,9 @@ func New(ctx context.Context, node *backplane.Node, namespace string, opts *Opti
 func (h *Hub) Namespace() *backplane.Namespace { return h.ns }
 
 // Send sends a message to the connections that t selects, on every server. nil means accepted: local connections have
-// it in their queues, and the broker in its own. Messages of one goroutine to the same target arrive in order. It
-// returns a *MessageError, or an error of backplane's Namespace.Broadcast.
+// it in their queues, and the broker in its own. It returns a *MessageError, or an error of backplane's
+// Namespace.Broadcast: after one of the broker, or of a context that ended during the call, local connections may have
+// the message, and no others.
 func (h *Hub) Send(ctx context.Context, t Target, m Message) error {
 	if err := m.check(); err != nil {
 		return err
@@ -82,13 +83,13 @@ func (h *Hub) SendJSON(ctx context.Context, t Target, v any) error {
 	return h.Send(ctx, t, m)
 }
 
-// SendAck sends a message and waits until each selected WebSocket connection has acknowledged it, or until timeout
-// has elapsed (zero: Options.RequestsTimeout of the node). A connection acknowledges when its server calls Conn.Ack
-// with the id, usually in OnMessage: put the id into the message in a form of your own. SendAck returns the values of
+// SendAck sends a message and waits until each selected WebSocket connection has acknowledged it. timeout limits the
+// whole call (zero: Options.RequestsTimeout of the node). A connection acknowledges when its server calls Conn.Ack with
+// the id, usually in OnMessage: put the id into the message in a form of your own. SendAck returns the values of
 // Conn.Ack in the order of their arrival. Event streams get the message and are not waited for. It returns a
-// *backplane.PartialError if some acknowledgements did not come, and otherwise the errors of Send. The
-// acknowledgements from one server are limited to 4,096; further ones count as missing. Messages that
-// wait for acknowledgements at the same time need different ids.
+// *backplane.PartialError if some acknowledgements did not come, and otherwise the errors of Send. A connection that
+// ends without acknowledging keeps SendAck waiting until the timeout. The acknowledgements from one server are limited
+// to 4,096; further ones count as missing. Messages that wait for acknowledgements at the same time need different ids.
 func (h *Hub) SendAck(ctx context.Context, t Target, id string, m Message, timeout time.Duration) ([][]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, err
@@ -108,7 +109,8 @@ func (h *Hub) SendAck(ctx context.Context, t Target, id string, m Message, timeo
 }
 
 // Emit sends a message from a process without connections: namespace is that of the hubs. Like Send it waits while the
-// broker's queue is full. It returns a *MessageError, or an error of backplane's Emitter.Broadcast.
+// broker's queue is full. It returns a *MessageError, an error of backplane's Emitter.Broadcast, or one that wraps
+// errors.ErrUnsupported if the target is Local.
 func Emit(ctx context.Context, e *backplane.Emitter, namespace string, t Target, m Message) error {
 	if err := m.check(); err != nil {
 		return err
@@ -319,9 +321,10 @@ func (h *Hub) guard(what, id string, call func() error) (err error) {
 type Stats struct {
 	// Sockets and Streams are the connections: WebSockets and event streams.
 	Sockets, Streams int
-	// Accepted counts all connections since New.
+	// Accepted counts all connections since New. An event stream that is refused because of its rooms, or by Resume, is
+	// counted here, in Refused, and in Closed with 1011.
 	Accepted uint64
-	// Refused counts requests that did not become a connection, by HTTP status.
+	// Refused counts refused requests, by HTTP status.
 	Refused map[int]uint64
 	// Closed counts connections that have ended, by close code.
 	Closed map[int]uint64

@@ -12,7 +12,7 @@ import (
 )
 
 // Options configure a Hub. A nil *Options and zero fields mean the defaults. Negative numbers and times are an
-// *OptionError, except a negative Rate, which means no limit, and those of Queue, which package outgoing describes. New
+// *OptionError, except a negative Rate, which means no limit, and limits of Queue, which then mean the defaults. New
 // copies them.
 type Options struct {
 	// Authenticate is called for each request before its connection is accepted. The connection gets the user and the
@@ -44,7 +44,7 @@ type Options struct {
 
 	// Origins are the hosts of pages that may connect, besides the host of the request: patterns of path.Match, such
 	// as "*.example.com" or "localhost:*". "*" admits all pages. Requests without an Origin, which browsers do not
-	// send to a WebSocket, are admitted.
+	// send to a WebSocket, are admitted, except those of an event stream that Sec-Fetch-Site says are cross-site.
 	Origins []string
 
 	// MaxMessage limits a message of a client, in bytes. A larger one closes the connection with 1009. Default: 64 KiB.
@@ -58,8 +58,8 @@ type Options struct {
 	// limit. The operating system limits the number of open files.
 	MaxConnections int
 
-	// PingInterval is the time after which a client that has sent nothing gets a ping, or an event stream a comment,
-	// so that proxies keep the connection open. Default: 25 s.
+	// PingInterval is the interval of pings to a client that sends nothing, and of comments to an event stream, so that
+	// proxies keep the connection open. Default: 25 s.
 	PingInterval time.Duration
 
 	// PingTimeout limits the answer to a ping. After that the connection is broken off. Default: 20 s.
@@ -78,21 +78,21 @@ type Options struct {
 	Retry time.Duration
 
 	// Queue has the limits of each connection's outgoing queue, and its policy. With the policy Disconnect, which is the
-	// default, a client that does not read is broken off, with code 1008 in CloseError and Stats. WriteTimeout must not be
-	// negative.
+	// default, a client that does not read is broken off, with code 1008 in CloseError and Stats. A negative WriteTimeout
+	// is an *OptionError.
 	Queue outgoing.Options
 
 	// Refuse and OnOperation say which operations of other servers this one does not carry out, as those of
-	// backplane.NamespaceOptions do: Requests are Kick, Queries Connections, Joins and Leaves those of a Hub,
-	// AckBroadcasts SendAck, and Disconnects no method of a Hub.
+	// backplane.NamespaceOptions do. OnOperation must not block, or call the hub. Requests are Kick, Queries
+	// Connections, Joins and Leaves those of a Hub, AckBroadcasts SendAck, and Disconnects no method of a Hub.
 	Refuse      backplane.Operations
 	OnOperation func(op *backplane.Operation) error
 
-	// Logger and OnError get the errors that no call returns: panics of callbacks, errors of OnMessage and
-	// Authenticate that are not addressed to the client, and unreadable messages of other servers. They are called on
-	// a goroutine of their own, one call at a time, and Close waits for them. Of the errors of one cause, such as those of
-	// OnMessage, the first four are reported at once, and then one in a second, with the number of the others. A nil
-	// Logger means slog.Default(), or no log if OnError is set.
+	// Logger and OnError get the errors that no call returns: panics of the other callbacks, their errors that are
+	// neither a *CloseError nor a *StatusError, rooms that the broker does not take, and unreadable messages of other
+	// servers. They are called on a goroutine of their own, one call at a time, and Close waits for them. Of the errors
+	// of one cause, such as those of OnMessage, the first four are reported at once, and then one in a second, with the
+	// number of the others. A nil Logger means slog.Default(), or no log if OnError is set.
 	Logger  *slog.Logger
 	OnError func(error)
 }

@@ -22,9 +22,10 @@ type Socket interface {
 	// Read waits for the next message, and answers pings and the client's close frame meanwhile. One goroutine calls
 	// it. It returns a *CloseError with Remote if the client has closed the connection, one without Remote if the
 	// client has violated the protocol, and an error that wraps ErrTooLarge. Any other error means that the connection
-	// broke.
+	// broke. The Socket must not use the Data again: OnMessage may keep it.
 	Read() (Message, error)
-	// Write sends a message. One goroutine calls it at a time.
+	// Write sends a message. One goroutine calls it at a time. All connections share the Data, which Write must not
+	// change.
 	Write(m Message) error
 	// Ping sends a ping and waits for the answer, which Read reads.
 	Ping(ctx context.Context) error
