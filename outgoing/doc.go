@@ -36,9 +36,9 @@
 //
 // A volatile message is one that is not worth waiting for, such as the position of a pointer: the last argument of Push
 // says so. Volatile messages are dropped first. Push drops a volatile message if MaxVolatile messages of any kind or
-// half of MaxBytes wait already. When the queue is full and another message is pushed, all waiting volatile messages
-// are dropped. If that is not enough, [Options.WhenFull] decides: the queue ends with [ErrFull], or it drops the oldest
-// or the newest message. Stats counts the dropped messages.
+// half of MaxBytes wait already, or if it finds the queue full. When another message finds the queue full, all waiting
+// volatile messages are dropped. If that is not enough, [Options.WhenFull] decides: the queue ends with [ErrFull], or
+// it drops the oldest or the newest message. Stats counts the dropped messages.
 //
 // Socket.IO drops a volatile packet if the connection is writing at that moment. This queue does not, because a write
 // in progress does not mean that the client is slow. MaxVolatile: 1 comes close to Socket.IO's rule.
@@ -63,8 +63,8 @@
 // After an early end Push returns false, which needs no action, and the waiting messages are dropped. The queue calls
 // disconnect with the *Error, once, on a goroutine of its own. The queue cannot interrupt a write: disconnect must
 // close the connection, which makes the write return. Until then the write's goroutine and its batch stay in memory,
-// and [Queue.Done] stays open. disconnect may block, and may call any method of the queue; before it waits for Done it
-// must close the connection. A panic in disconnect crashes the process.
+// and [Queue.Done] stays open. disconnect may block, and may call any method of the queue; before it calls Close or
+// waits for Done it must close the connection. A panic in disconnect crashes the process.
 //
 // When the server ends a connection, it calls Close first and then closes the connection: if Close returned nil, the
 // last write has returned. When the client has closed the connection, close it on this side too, and then call Close:

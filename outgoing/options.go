@@ -2,29 +2,26 @@ package outgoing
 
 import "time"
 
-// Options configure a Queue. A nil *Options and fields of zero mean the defaults, as do negative ones except
-// WriteTimeout. New copies them.
+// Options configure a Queue. A nil *Options and fields that are zero or negative mean the defaults, except a negative
+// WriteTimeout, which means no limit. New copies them.
 type Options struct {
-	// MaxMessages limits the number of waiting messages. Without it a client that does not read fills the memory with
-	// small messages. Default: 1,024.
+	// MaxMessages limits the number of waiting messages. Default: 1,024.
 	MaxMessages int
 
 	// MaxBytes limits the sum of the sizes of the waiting messages, as given to Push. Each message takes about 32 bytes
-	// of memory in addition. Without the limit a client that does not read fills the memory with large messages.
-	// Default: 4 MiB.
+	// of memory in addition. Default: 4 MiB.
 	MaxBytes int
 
-	// MaxVolatile limits for how many waiting messages, volatile or not, Push still accepts a volatile one. Without it
-	// a slow client reads outdated positions before the current one, and these fill its queue. A value above
-	// MaxMessages has the effect of MaxMessages. Default: half of MaxMessages.
+	// MaxVolatile is the number of waiting messages, volatile or not, at which Push drops a volatile one. A low value
+	// saves a slow client outdated positions. A value above MaxMessages has the effect of MaxMessages. Default: half of
+	// MaxMessages.
 	MaxVolatile int
 
 	// WhenFull decides about a message that finds the queue full. Default: Disconnect.
 	WhenFull Policy
 
-	// WriteTimeout limits one call of write. Without it a client that stops reading, or a half-open link, keeps a
-	// goroutine and all waiting messages until TCP gives up, which takes many minutes. A negative value means no
-	// limit, for connections that detect this themselves. Default: 30 s.
+	// WriteTimeout limits one call of write. A negative value means no limit: then the connection itself must detect a
+	// client that stops reading, and a half-open link, which TCP alone notices after many minutes. Default: 30 s.
 	WriteTimeout time.Duration
 }
 

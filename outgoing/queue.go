@@ -235,10 +235,10 @@ func (q *Queue[T]) finish() {
 	}
 }
 
-// Close makes Push return false, and waits until all messages have been written and the last write has returned. It then
-// returns nil. If the queue ends early, or has ended early, Close returns the *Error. If ctx ends first, the queue ends
-// early, and Close returns without waiting for the write in progress: see Done. So an expired ctx ends a queue at once
-// that has a message to write, and makes no difference to an idle one.
+// Close makes Push return false, and waits until all messages have been written and the last write has returned. It
+// then returns nil. If the queue ends early, or has ended early, Close waits for the write in progress, and returns the
+// *Error. If ctx ends first, a queue that has not ended ends early, and Close returns without waiting for the write in
+// progress: see Done. With an expired ctx, Close never waits, and returns nil only for an idle queue.
 //
 // Close may be called again, also concurrently: each call waits and returns the same. The first context to end ends
 // the queue for all of them. Do not call Close in write: it would wait for that write until ctx ends. Return an error
