@@ -34,10 +34,11 @@
 //
 // # The end
 //
-// Close removes the members of this node on all others. Call it before Node.Close, and after a hub's Drain or Shutdown.
-// A node that is closed or drained first still works here, without other nodes: call Close then too, to end Watch
-// loops. After Close, Join and AwaitSync return ErrClosed, and all other calls have no effect: they return false, zero
-// or an empty room, and a Watch loop ends at once.
+// Close removes the members of this node on all others. Call it when no connection joins any more, such as after Close
+// of a hub, and before Node.Close. If the node was closed first, by Close or Drain, this Presence exchanges nothing
+// with other nodes and keeps their last known members: call Close then too, to end Watch loops. After Close, Join and
+// AwaitSync return ErrClosed, and all other calls have no effect: they return false, zero or an empty room, and a Watch
+// loop ends at once.
 //
 // # How it works
 //
@@ -92,7 +93,8 @@
 //	*LimitError                          Join                  shorten the name or state; or refuse the connection, if the node
 //	                                                           has too many members
 //	ErrClosed                            Join, AwaitSync       nothing: it is final
-//	*OptionError                         New                   correct the program
+//	*OptionError                         New                   correct the program, or use a broker that takes messages of
+//	                                                           64 KiB
 //	errors that wrap those of            New, Close            as with Node.Namespace and Namespace.Close
 //	  backplane
 //	the context's error                  New                   call again with more time

@@ -64,10 +64,10 @@ type Stats struct {
 	Members, Rooms int
 	// Sent and Received count messages.
 	Sent, Received uint64
-	// Gaps counts messages that showed that earlier ones are missing. Snapshots counts the snapshots sent.
+	// Gaps counts messages that showed that earlier ones are missing. Snapshots counts the snapshots that nodes requested.
 	Gaps, Snapshots uint64
 	// Malformed counts messages that could not be read, and Strangers those of nodes that were not known. Refused counts
-	// members that exceeded a limit of their node.
+	// members of other nodes that exceeded a limit.
 	Malformed, Strangers, Refused uint64
 }
 
@@ -254,9 +254,9 @@ func (p *Presence) Rooms() []string {
 	return names
 }
 
-// AwaitSync waits until this node knows all nodes that are connected, as Namespace.Peers of package backplane does, and their
-// members. It returns the context's error if that takes longer (Room.Missing names the nodes whose members are missing), or
-// ErrClosed. If another node's members exceed a limit, only the end of ctx ends the wait.
+// AwaitSync waits until this node has the members of all nodes that Namespace.Peers of package backplane returns. It
+// returns ErrClosed, or the context's error if that takes longer: Room.Missing then names nodes whose members are
+// missing. While another node's members exceed a limit, or Peers returns an error, only the end of ctx ends the wait.
 func (p *Presence) AwaitSync(ctx context.Context) error {
 	for {
 		peers, err := p.ns.Peers(ctx)
@@ -311,9 +311,10 @@ func (p *Presence) Stats() Stats {
 	return s
 }
 
-// Close removes the members of this node on all others, ends all Watch loops, and closes the namespace. It waits until ctx
-// ends, or for a few round trips to the broker. Call it before Node.Close: otherwise the other nodes remove the members when
-// the node leaves. It returns the errors of Namespace.Close of package backplane, wrapped. A second call returns nil at once.
+// Close removes the members of this node on all others, ends all Watch loops, and closes the namespace. It waits until
+// ctx ends, or for a few round trips to the broker. Call it before Node.Close: otherwise the other nodes remove the
+// members when the node leaves. It returns the errors of Namespace.Close of package backplane, wrapped. A second call
+// returns nil at once, without waiting for the first.
 func (p *Presence) Close(ctx context.Context) error {
 	p.mu.Lock()
 	again := p.closed
