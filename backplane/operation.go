@@ -80,10 +80,10 @@ type Operation struct {
 	// before 7. A process that may publish on the broker can write any id. With Options.Keys, a process with a key did,
 	// unless Options.Unsigned has the kind.
 	Origin string
-	// Rooms and Except select members, all if both are empty, unless Member is set: then it is on that one. The rooms of
-	// Target.InAll, which make a selection smaller, are not here: To and Except alone select a superset.
-	Rooms, Except []string
-	Member        string
+	// Rooms, InAll and Except select members, all if the three are empty, unless Member is set: then it is on that one.
+	// They are the rooms of To, and of Target.InAll and Except.
+	Rooms, InAll, Except []string
+	Member               string
 	// Targets are the rooms of Joins and Leaves.
 	Targets []string
 	// Close of Disconnects: connections are closed too.
@@ -100,7 +100,7 @@ func (a *arrivals) refusedBroadcast(ch broker.Channel, b *wire.Broadcast) bool {
 	if ns.opts.Refuse&Broadcasts == 0 && ns.opts.OnOperation == nil {
 		return false
 	}
-	op := Operation{Kind: Broadcasts, Namespace: ns.name, Origin: b.Origin, Rooms: b.Rooms, Except: b.Except, Payload: b.Payload}
+	op := Operation{Kind: Broadcasts, Namespace: ns.name, Origin: b.Origin, Rooms: b.Rooms, InAll: b.All, Except: b.Except, Payload: b.Payload}
 	err := ns.admit(&op)
 	if err == nil {
 		return false
@@ -127,7 +127,7 @@ func (a *arrivals) refusedRequest(r *wire.Request, size int) bool {
 		}
 	}
 	op := Operation{
-		Kind: kind, Namespace: ns.name, Origin: r.Origin, Rooms: r.Rooms, Except: r.Except, Member: member,
+		Kind: kind, Namespace: ns.name, Origin: r.Origin, Rooms: r.Rooms, InAll: r.All, Except: r.Except, Member: member,
 		Targets: r.Targets, Close: r.Close, Payload: r.Payload,
 	}
 	if kind == Disconnects {
@@ -178,7 +178,7 @@ func (ns *Namespace) log(op *Operation) {
 	if op.Member != "" {
 		note.Attrs = append(note.Attrs, slog.String("member", errorlog.Printable(op.Member, 100)))
 	} else {
-		note.Attrs = append(note.Attrs, slog.Int("rooms", len(op.Rooms)), slog.Int("except", len(op.Except)), slog.Int("members", ns.rooms.Len()))
+		note.Attrs = append(note.Attrs, slog.Int("rooms", len(op.Rooms)), slog.Int("inAll", len(op.InAll)), slog.Int("except", len(op.Except)), slog.Int("members", ns.rooms.Len()))
 	}
 	if op.Reason != "" {
 		note.Attrs = append(note.Attrs, slog.String("reason", errorlog.Printable(op.Reason, 100)))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -151,10 +152,18 @@ func TestOnOperation(t *testing.T) {
 			_, err := asker.DisconnectAll(t.Context(), backplane.To("r"), false)
 			require.NoError(t, err)
 		}
+		narrow := backplane.To("r").InAll("x", "y").Except("z")
+		require.NoError(t, asker.Broadcast(t.Context(), []byte("x"), narrow))
+		_, err := asker.JoinAll(t.Context(), narrow, "other")
+		require.NoError(t, err)
 		synctest.Wait()
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		require.Len(t, seen, 53)
+		require.Len(t, seen, 55)
+		for _, op := range seen[53:] {
+			slices.Sort(op.InAll)
+			assert.Equal(t, [][]string{{"r"}, {"x", "y"}, {"z"}}, [][]string{op.Rooms, op.InAll, op.Except}, op.Kind.String())
+		}
 		for _, op := range seen {
 			assert.Equal(t, asker.Node().ID(), op.Origin)
 			assert.Equal(t, "ns", op.Namespace)
