@@ -105,15 +105,28 @@ func (c *Conn) SendJSON(v any) error {
 
 // Join puts the connection into rooms. When it returns nil, the next messages to the rooms reach the connection, except
 // those during an outage. It waits for the broker if a room is new on this server and the subscription is dynamic:
-// Namespace.Join of backplane has its errors. If the connection has ended, Join queries the other servers, and returns
-// an error that wraps backplane.ErrNoSuchMember, or a *backplane.PartialError.
+// Namespace.Join of backplane has its errors. If the connection has ended, the error wraps backplane.ErrNoSuchMember.
 func (c *Conn) Join(ctx context.Context, rooms ...string) error {
+	if err := c.here("join"); err != nil {
+		return err
+	}
 	return c.hub.ns.Join(ctx, c.id, prefixed(roomPrefix, rooms)...)
 }
 
 // Leave takes the connection out of rooms, without waiting. If the connection has ended, it does as Join.
 func (c *Conn) Leave(ctx context.Context, rooms ...string) error {
+	if err := c.here("leave"); err != nil {
+		return err
+	}
 	return c.hub.ns.Leave(ctx, c.id, prefixed(roomPrefix, rooms)...)
+}
+
+// here returns an error if the connection has ended: other servers need not be asked for it.
+func (c *Conn) here(op string) error {
+	if _, ok := c.hub.ns.Member(c.id); ok {
+		return nil
+	}
+	return &backplane.OpError{Op: op, Namespace: c.hub.ns.Name(), Name: c.id, Err: backplane.ErrNoSuchMember}
 }
 
 // Rooms returns the connection's rooms, in no order. The caller owns the slice.

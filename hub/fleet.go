@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
@@ -60,7 +62,8 @@ type kick struct {
 // codes 4000 to 4999 are free for applications. A client may connect again at once: refuse it in Options.Authenticate
 // if it should not. With a *backplane.PartialError some servers did not respond, and may have closed theirs. A message
 // that was sent shortly before may reach a client of another server or not: pass the reason to Kick instead. A code
-// that cannot be sent becomes 1011, as with Conn.Close. Other errors are those of backplane's Namespace.Members.
+// that cannot be sent becomes 1011, as with Conn.Close. An error that names a node says why its server closed none, such as
+// Options.Refuse. Other errors are those of backplane's Namespace.Members.
 func (h *Hub) Kick(ctx context.Context, t Target, code int, reason string) (int, error) {
 	s, ok := t.selection()
 	if !ok {
@@ -80,9 +83,13 @@ func (h *Hub) Kick(ctx context.Context, t Target, code int, reason string) (int,
 	}
 	for _, r := range replies.List {
 		var there int
-		if r.Err == "" && json.Unmarshal(r.Payload, &there) == nil {
-			n += there
+		switch failed := json.Unmarshal(r.Payload, &there); {
+		case r.Err != "":
+			err = cmp.Or(err, fmt.Errorf("hub: kick on node %q: %q", r.Node, r.Err))
+		case failed != nil:
+			err = cmp.Or(err, fmt.Errorf("hub: kick on node %q: unreadable response: %w", r.Node, failed))
 		}
+		n += there
 	}
 	return n, err
 }

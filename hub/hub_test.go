@@ -200,7 +200,9 @@ func TestRefuse(t *testing.T) {
 	}
 	other, err := hub.New(t.Context(), newNode(t, bus), "hub", nil)
 	require.NoError(t, err)
-	n, _ := other.Kick(t.Context(), hub.Everyone(), 4000, "")
+	n, err := other.Kick(t.Context(), hub.Everyone(), 4000, "")
+	assert.ErrorContains(t, err, "refused")
+	assert.ErrorContains(t, err, h.Namespace().Node().ID())
 	assert.Zero(t, n)
 	n, err = other.Join(t.Context(), hub.Everyone(), "room")
 	assert.ErrorContains(t, err, "no")
@@ -212,6 +214,35 @@ func TestRefuse(t *testing.T) {
 	assert.Equal(t, 1, n)
 	require.NoError(t, errors.Join(other.Close(t.Context()), h.Close(t.Context())))
 	assert.Equal(t, 4000, f.code)
+}
+
+// TestJoinAfterTheEnd: a connection that has ended is not looked for on other servers.
+func TestJoinAfterTheEnd(t *testing.T) {
+	bus := memorybroker.NewBus(nil)
+	ended := make(chan *hub.Conn, 1)
+	h, err := hub.New(t.Context(), newNode(t, bus), "hub", &hub.Options{OnDisconnect: func(c *hub.Conn, _ *hub.CloseError) { ended <- c }})
+	require.NoError(t, err)
+	asked := make(chan backplane.Operations, 10)
+	other, err := hub.New(t.Context(), newNode(t, bus), "hub", &hub.Options{OnOperation: func(op *backplane.Operation) error {
+		asked <- op.Kind
+		return nil
+	}})
+	require.NoError(t, err)
+	f := &fake{make(chan hub.Message), make(chan hub.Message, 10), make(chan struct{}), 0}
+	h.WebSocket(func(http.ResponseWriter, *http.Request, int) (hub.Socket, error) { return f, nil }).ServeHTTP(nil, &http.Request{})
+	for h.Namespace().Len() == 0 {
+		time.Sleep(time.Millisecond) // polls
+	}
+	_, err = h.Kick(t.Context(), hub.Everyone().Local(), 4000, "")
+	require.NoError(t, err)
+	c := <-ended
+	for h.Namespace().Len() > 0 {
+		time.Sleep(time.Millisecond) // polls
+	}
+	assert.ErrorIs(t, c.Join(t.Context(), "room"), backplane.ErrNoSuchMember)
+	assert.ErrorIs(t, c.Leave(t.Context(), "room"), backplane.ErrNoSuchMember)
+	require.NoError(t, errors.Join(h.Close(t.Context()), other.Close(t.Context())))
+	assert.Empty(t, asked)
 }
 
 // TestBlockedCallback: Close returns when its context ends, and the callback stays behind.

@@ -75,6 +75,7 @@ func TestWithoutItsNode(t *testing.T) {
 		}
 		require.NoError(t, n.Close(t.Context()))
 		require.NoError(t, p.Join("r", presence.Member{ID: "y"}), "on a closed node")
+		assert.ErrorIs(t, p.AwaitSync(t.Context()), presence.ErrClosed, "on a closed node")
 		f.Settle()
 		require.NoError(t, p.Close(t.Context()))
 		<-ended

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -255,13 +256,18 @@ func (p *Presence) Rooms() []string {
 }
 
 // AwaitSync waits until this node has the members of all nodes that Namespace.Peers of package backplane returns. It
-// returns ErrClosed, or the context's error if that takes longer: Room.Missing then names nodes whose members are
-// missing. While another node's members exceed a limit, or Peers returns an error, only the end of ctx ends the wait.
+// returns ErrClosed, also if the node or the namespace is closed, or the context's error if that takes longer:
+// Room.Missing then names nodes whose members are missing. While another node's members exceed a limit, or Peers returns
+// another error, only the end of ctx ends the wait.
 func (p *Presence) AwaitSync(ctx context.Context) error {
 	for {
 		peers, err := p.ns.Peers(ctx)
 		p.look()
 		p.mu.Lock()
+		if errors.Is(err, backplane.ErrClosed) {
+			p.mu.Unlock()
+			return ErrClosed
+		}
 		synced := err == nil && peers.Foreign == 0 && len(p.missing()) == 0
 		for i := 0; synced && i < len(peers.List); i++ {
 			synced = p.peers[peers.List[i].ID] != nil
