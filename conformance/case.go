@@ -46,7 +46,7 @@ func sorted(lists ...[]Case) []Case {
 // Run runs the case on a fresh system until it has ended or ctx ends, and closes every broker that the case made. It
 // returns nil; a *Skip if the case cannot run; a *Failure if the broker violates a clause; or another error if the harness
 // failed. Use errors.As for both types. If the broker hangs, it returns a *Failure of B20 within about 16 seconds after
-// ctx has ended, and leaves goroutines behind.
+// ctx has ended, and leaves goroutines behind. Harness.Subscription and Harness.Keys have no effect on it.
 func (c Case) Run(ctx context.Context, sys System) error {
 	return c.runWith(ctx, sys, func(string, ...any) {})
 }

@@ -34,10 +34,10 @@ const (
 	f23
 )
 
-// BrokerClauses returns B1 to the last clause of package broker.
+// BrokerClauses returns B1 to the last clause of package broker. The caller owns the slice.
 func BrokerClauses() []Clause { return numbered(0, len(clauses)-1) }
 
-// FleetClauses returns F1 to the last clause of a fleet.
+// FleetClauses returns F1 to the last clause of a fleet. The caller owns the slice.
 func FleetClauses() []Clause { return numbered(fleetBase, len(fleetClauses)-1) }
 
 func numbered(after Clause, n int) []Clause {

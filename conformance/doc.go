@@ -55,15 +55,15 @@
 //
 // examples/custombroker of this repository is a whole broker in 200 lines, with its test.
 //
-// Each case need not have a new server. A prefix or a database that no other case uses is enough, provided that no
+// A case does not need a server of its own. A prefix or a database that no other case uses is enough, provided that no
 // case can receive or count anything of another. [Run] and [RunFleet] run one case at a time, so Restart, if set, may
 // disturb all users of the server. [Soak] runs 8 cases at a time, each on a system of its own: leave Restart and
 // Supersede nil there if its cases share a server.
 //
 // Run and RunFleet have about 100 cases, which together take 15 seconds on the memory broker and a minute on a local
 // server. A case takes at most Harness.Timeout, and about 16 seconds more if a broker hangs: 10 seconds for its call,
-// and 6 to close its brokers. Then its goroutines remain. "go test" ends a test binary after 10 minutes, so give a
-// longer -timeout for slow systems and for [Soak].
+// and 6 to close its brokers. The goroutines of the call that hangs remain. "go test" ends a test binary after 10
+// minutes, so give a longer -timeout for slow systems and for [Soak].
 //
 // If Node or another function of the harness returns an error, the case fails with the text "the harness failed", and
 // its clauses get the outcome [Broken] in the table. Then repair the harness: this is no violation. The suite cannot
@@ -78,8 +78,9 @@
 //
 // # What the suite assumes
 //
-// Contexts last as long as the case, except in cases about an ended context. Outside of the cases about overflow the
-// suite keeps at most 500 messages of less than 1 KiB between a publisher and a receiver. It requires of a broker:
+// The contexts that the suite passes to a broker last as long as the case, except in cases about an ended context.
+// Outside of the cases about overflow the suite keeps at most 500 messages of less than 1 KiB between a publisher and a
+// receiver. It requires of a broker:
 //
 //	B9                   while a receiver blocks, its next 100 messages of less than 1 KiB are kept for it. If 24 MiB
 //	                     more arrive, the other receivers continue, and the blocked one misses some of these

@@ -20,7 +20,7 @@ const (
 	Failed  Outcome = "fail"          // the broker, or a fleet on it, in at least one case
 	Broken  Outcome = "harness fails" // no case failed, and the harness failed in at least one
 	Skipped Outcome = "skip"          // no case could run
-	NotRun  Outcome = "not run"       // excluded by -run
+	NotRun  Outcome = "not run"       // excluded by -run, or Open ended the test of each case
 )
 
 // Report is the result of a run of the suite.

@@ -11,8 +11,9 @@ import (
 
 // Soak repeats the cases whose Case.Timing is set, of single brokers and of fleets, times times. Zero or less runs none.
 // Eight run at the same time, to disturb each other. A run that reports a violation fails the test: the broker has a
-// defect that Run does not always show, or the suite has one. Soak begins no further run when more than 20 have failed.
-// The numbers of runs and failures are logged as a test attribute. Harness.Timeout holds for each run.
+// defect that Run does not always show, or the suite has one. A run in which the harness fails also fails the test. Soak
+// begins no further run when more than 20 have failed. It repeats no case that could not run, and does not list it. The
+// numbers of runs and failures are logged as a test attribute named figure. Harness.Timeout holds for each run.
 //
 // Open is called on the goroutine of the test. The functions that Open gives to tb.Cleanup run when their case ends, in
 // reverse order, on a goroutine of the case; those of other cases may run at the same time. So they must not end the
