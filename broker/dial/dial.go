@@ -12,8 +12,8 @@
 // needs no closing.
 //
 // No call of this package connects or waits. New and Open return nil also if no server listens at the address: the broker
-// connects when it is first used. The first Subscribe, and so the first namespace of a node, returns the failure. Publish
-// returns nil, and the message waits in the queue.
+// connects when it is first used. The first Subscribe, and so the first namespace of a node, returns the failure after
+// one attempt for each server, of at most 3 seconds each. Publish returns nil, and the message waits in the queue.
 //
 // Package broker describes waits, callbacks, outages, order, duplicates and errors of all brokers. The documentation of
 // each broker (memorybroker, redisbroker, natsbroker) has its limits, its further errors, and what Close waits for. All
@@ -82,8 +82,10 @@ type Options struct {
 	// Prefix of the channel names, which separates fleets on one server. Empty means "socket.io" on Redis and "crossroom"
 	// on NATS. It has no effect in memory.
 	Prefix string
-	// Logger gets a line for every lost and every restored connection. The broker's goroutines call its handler, which
-	// must not block or call the broker. Nil means slog.Default(). It has no effect in memory.
+	// Logger gets a line for every lost and every restored connection. These lines have level debug while a node uses
+	// the broker, because the node logs outages itself. On Redis Logger also gets a line if other brokers use the prefix
+	// with the other setting of sharded. The broker's goroutines call its handler, which must not block or call the
+	// broker. Nil means slog.Default(). It has no effect in memory.
 	Logger *slog.Logger
 }
 
