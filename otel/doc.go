@@ -17,12 +17,13 @@
 // You call only New and Close. Nodes call the other methods of the Observer, on the goroutines of their operations. On
 // the same goroutines the Observer calls Options.Propagator and the SDK's samplers and span processors, several at the
 // same time. They delay the operation: they must not block and must not call the node. So export spans in the
-// background, as the SDK's batch processor does; its simple processor makes each broadcast wait for the exporter. A
-// panic in one of them is reported to the node's OnError, and the operation continues.
+// background, as the SDK's batch processor does; its simple processor makes each broadcast wait for the exporter. After
+// a panic in one of them the operation continues. A panic of the Propagator is counted in crossroom.header.ignored. Any
+// other is reported to the node's OnError; an emitter ignores it.
 //
-// The default has a price: for the spans with the outcome unwanted, each node receives and reads all broadcasts of its
-// namespaces. So package backplane subscribes to whole namespaces (its section "Subscriptions"), and does not choose
-// to subscribe to the rooms in use. In a large fleet with many rooms set Options.SkipUnwanted.
+// By default each node receives and reads all broadcasts of its namespaces, to make the spans with the outcome unwanted.
+// So package backplane subscribes to whole namespaces (its section "Subscriptions"), not to single rooms, unless the
+// broker has Capabilities.OnlyExactly. In a large fleet with many rooms set Options.SkipUnwanted.
 //
 // During an outage of the broker a publish span ends when the broker has accepted the message, which then waits in its
 // queue. The trace continues when the queue is sent. The span of a message that is lost later has no error: the
@@ -31,8 +32,8 @@
 // # Spans
 //
 // Names, kinds and attributes follow the semantic conventions for messaging, version 1.43. The destination in a name
-// is the namespace, followed by "#{room}" for a message to exactly one room. Names of rooms are attributes only (see
-// Options.HideRooms).
+// is the namespace, followed by "#{room}" for a message to exactly one room. Names of rooms are in attributes and in
+// the texts of errors (see Options.HideRooms), never in the names of spans.
 //
 //	publish NAMESPACE            producer  a broadcast, on the node or emitter that sends it
 //	deliver NAMESPACE            consumer  the broadcast on each other node that reads it: child of publish,
@@ -74,11 +75,12 @@
 //	crossroom.members.skipped      number that were skipped: stalled, or just removed
 //	crossroom.members.panicked     number whose Deliver panicked
 //	crossroom.operation            OPERATION, as in the names of spans
-//	crossroom.nodes.expected       number of nodes that should respond
+//	crossroom.nodes.expected       number of nodes that should respond; 0 for a broadcast with acknowledgements
 //	crossroom.nodes.answered       number of nodes that responded
 //	crossroom.nodes.missing        number of nodes that did not respond
 //	crossroom.nodes.missing.names  ids of the nodes that did not respond
 //	crossroom.node                 in events: id of the node; "unannounced" for a Node.js server, whose id is not known
+//	                               ("unannounced ×2" for two that did not respond)
 //	crossroom.reason               in events: gone (backplane.ErrPeerLost), silent (ErrPeerUnresponsive),
 //	                               timeout (ErrNoResponse), busy (ErrBusy) or refused (any other)
 //	crossroom.header.ignored       number of ignored entries of the message's header
@@ -127,32 +129,33 @@
 //
 //	messaging.client.sent.messages           counter        {message}       broadcasts to publish, with error.type if publishing failed
 //	crossroom.sent.bytes                     counter        By              encoded bytes of these broadcasts
-//	messaging.client.consumed.messages       counter        {message}       messages of all kinds from the broker
+//	messaging.client.consumed.messages       counter        {message}       messages of all kinds from the broker, except announcements of nodes
 //	crossroom.received.bytes                 counter        By              bytes of consumed messages that were read
 //	messaging.process.duration               histogram      s               from the decoding of a broadcast until the last local member got it
 //	crossroom.deliveries                     counter        {delivery}      calls of local members' Deliver
 //	crossroom.deliveries.skipped             counter        {delivery}      members that were skipped: stalled, or just removed
 //	crossroom.dropped.messages               counter        {message}       by crossroom.reason: unwanted, echo, foreign, undecodable, stray, unverified, refused
 //	crossroom.decode.failures                counter        {message}       unreadable messages
-//	crossroom.lost.messages                  counter        {message}       accepted messages that were not sent, by crossroom.reason: lost, uncertain
+//	crossroom.lost.messages                  counter        {message}       accepted messages that were lost or may have been, by crossroom.reason: lost, uncertain
 //	crossroom.served.requests                counter        {request}       requests of other nodes, by crossroom.outcome: served, refused
 //	crossroom.callback.failures              counter        {call}          calls of the application, by crossroom.reason: panic, stall
-//	crossroom.query.duration                 histogram      s               queries, by crossroom.outcome: complete, partial, failed
+//	crossroom.query.duration                 histogram      s               queries, by crossroom.outcome: complete, partial (only nodes are missing), failed (any other error)
 //	crossroom.query.answered                 counter        {node}          nodes that responded
 //	crossroom.query.missing                  counter        {node}          nodes that did not respond
 //	crossroom.interruptions                  counter        {interruption}  outages of the subscription of crossroom.namespace; "" is the nodes' own (see below)
 //	crossroom.interruption.duration          histogram      s               duration of interruptions that have ended
 //	crossroom.header.ignored                 counter        {entry}         ignored entries of headers, by crossroom.reason: malformed, oversized, unusable, panic
 //	crossroom.members                        updowncounter  {member}        local members of a namespace
-//	crossroom.rooms                          updowncounter  {room}          rooms that local members have joined
+//	crossroom.rooms                          updowncounter  {room}          rooms that local members have joined, without those of their own ids
 //	crossroom.peers                          updowncounter  {node}          known peers: other Crossroom nodes
 //	crossroom.subscriptions                  updowncounter  {subscription}  filters subscribed to at the broker
 //	crossroom.publish.queue.messages         updowncounter  {message}       accepted messages that wait to be sent
 //	crossroom.publish.queue.bytes            updowncounter  By              bytes of the messages that wait to be sent
 //	crossroom.subscription.last_message.age  gauge          s               time since the last message to the subscription of crossroom.namespace
 //
-// The namespace "" stands for the channel on which the nodes announce themselves; its crossroom.protocol is control.
-// Values of crossroom.reason in crossroom.dropped.messages:
+// crossroom.members, crossroom.rooms and crossroom.subscription.last_message.age have crossroom.namespace and
+// crossroom.protocol: native, socketio or another's name. The namespace "" stands for the channel on which the nodes
+// announce themselves; its crossroom.protocol is control. Values of crossroom.reason in crossroom.dropped.messages:
 //
 //	unwanted     a broadcast that selects no member of the node
 //	echo         a message of the node itself
@@ -162,10 +165,13 @@
 //	unverified   without a valid signature (backplane.Options.Keys)
 //	refused      a broadcast that backplane.NamespaceOptions refuse
 //
-// All of them except crossroom.interruptions, crossroom.interruption.duration and crossroom.header.ignored have the
+// All metrics except crossroom.interruptions, crossroom.interruption.duration and crossroom.header.ignored have the
 // node's id as messaging.client.id, because a process may have several nodes. A node has a new id after each start,
-// unless you name nodes yourself. If that makes too many time series, drop the attribute with a view. Two limits hold
-// the memory and the series: after 4,096 combinations of node, operation and namespace, further namespaces count as
-// _OTHER. The counters of the last 64 closed nodes stay, so that their last values are exported. They are read when the
-// node has closed: messages that the broker's Close loses after that are in no metric.
+// unless you name nodes yourself. If that makes too many time series, drop the attribute with a view.
+//
+// Two limits bound the memory and the number of time series. After 4,096 combinations of node, operation and namespace,
+// further namespaces count as _OTHER. The counters of the last 64 closed nodes stay, so that their last values are
+// exported. They are read when the node has closed: messages that the broker's Close loses after that are in no metric.
+// The counters of an emitter stay until the Observer is dropped, also after Emitter.Close: do not make an emitter for
+// each request.
 package otelbackplane

@@ -28,14 +28,14 @@ type Options struct {
 	// caused it to the last node that delivered it. Set Links if traces become too large: one broadcast may have a
 	// span on every node.
 	Links bool
-	// HideRooms keeps room names out of the telemetry, for names that are secret or personal.
+	// HideRooms keeps room names out of the telemetry, for names that are secret or personal. Spans then have the types
+	// of errors in place of their texts. The exception is the text with which another node refused a query.
 	HideRooms bool
 	// SkipUnwanted omits the spans of nodes that have no member in the room of a message, which have the outcome
-	// unwanted. Such a span proves that the node received the message. For these spans each node receives and reads all
-	// messages to single rooms, and its namespaces are always static: package backplane never subscribes to single
-	// rooms only. (On a broker with Capabilities.OnlyExactly it does, and there are no such spans of rooms that the
-	// node has not subscribed to.) Set SkipUnwanted in a fleet with many rooms and nodes. Broadcasts to several rooms
-	// or to all members are read anyway, and have their spans.
+	// unwanted. Such a span proves that the node received the message. Without SkipUnwanted each node receives and reads
+	// all messages to single rooms, and its namespaces are always static. On a broker with Capabilities.OnlyExactly they
+	// are dynamic, and no such span exists for a room that the node has not subscribed to. Set SkipUnwanted in a fleet
+	// with many rooms and nodes. Broadcasts to several rooms or to all members are read anyway, and have their spans.
 	SkipUnwanted bool
 }
 
