@@ -46,7 +46,8 @@ type AckFuncs struct {
 	// before Value is called for them. A foreign peer has no name, and its acknowledgements may come before its
 	// number.
 	Expected func(node string, n int)
-	// Value is called with each acknowledgement; payload is nil for one without a value.
+	// Value is called with each acknowledgement; payload is nil for one without a value. At the end it is also called
+	// with those of nodes that sent no number.
 	Value func(node string, payload []byte)
 }
 

@@ -10,11 +10,11 @@ import (
 	"github.com/crossroom/crossroom/internal/wire"
 )
 
-// Peers returns the other servers with the namespace. It queries the broker, but none of the servers. If the broker
-// does not respond, Peers returns the last known state with the error: the context's error unwrapped, or an *OpError.
-// If the broker could not count everywhere, and Node.js servers may be missing, the error is an *OpError that wraps a
-// *broker.InexactError. If Crossroom nodes may be missing, it is an *OpError that wraps ErrNotIntroduced. ErrClosed
-// comes without a value.
+// Peers returns the other servers with the namespace. It queries the broker, but none of the servers, and waits for
+// introductions where the broker cannot count: at most Options.RequestsTimeout. If the broker does not respond, Peers
+// returns the last known state with the error: the context's error unwrapped, or an *OpError. If the broker could not
+// count everywhere, and Node.js servers may be missing, the error is an *OpError that wraps a *broker.InexactError. If
+// Crossroom nodes may be missing, it is an *OpError that wraps ErrNotIntroduced. ErrClosed comes without a value.
 func (ns *Namespace) Peers(ctx context.Context) (*observe.Peers, error) {
 	s, err := ns.snapshot(ctx)
 	if errors.Is(err, ErrClosed) {

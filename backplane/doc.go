@@ -33,17 +33,18 @@
 //
 // # Waits
 //
-// Only methods with a context wait, and the functions ack of DeliverAck and reply of OnEvent. What the methods wait for
-// ends with their context, except a local member's method:
+// Only methods with a context wait, and the functions ack of DeliverAck and reply of OnEvent. Each wait of a method ends
+// with its context, except the wait for a local member's method:
 //
-//	Node.Namespace               the broker, until its servers respond; other nodes' introductions, at most 250 ms
+//	Node.Namespace               the broker (section "Outages"); other nodes' introductions, at most 250 ms
 //	Add, Join, JoinAll           in dynamic mode the broker, if a room is new here (section "Subscriptions")
 //	Broadcast, Event, Emitter    space in the broker's queue
 //	requests to the fleet        other nodes, at most RequestsTimeout (section "Requests")
-//	Peers                        the broker, at most RequestsTimeout
-//	AwaitPeers, Ready, Flush     what their names say
+//	Peers                        the broker, and introductions, at most RequestsTimeout
+//	AwaitPeers, Ready            what their names say
+//	Emitter.Flush, .Close        the broker, until all messages are sent or lost
 //	Drain                        the removal of all members, and what Close waits for
-//	Close                        see "The end"
+//	Node.Close, Namespace.Close  see "The end"
 //
 // Broadcast, BroadcastAck, JoinAll, LeaveAll, Disconnect and DisconnectAll call the methods of local members on the
 // goroutine of their caller. A method that blocks, blocks that caller, also after its context has ended. MembersDetail
@@ -60,30 +61,34 @@
 //	broadcasts to the same single room; one to All().InAll(rooms...)        always
 //	  counts as a broadcast to the first of the rooms
 //	broadcasts that each go to all members or to several rooms              always
-//	operations on members, such as JoinAll and DisconnectAll                always
-//	other pairs, such as a broadcast and a JoinAll or DisconnectAll         if the broker's Capabilities say
+//	operations on members, such as JoinAll and DisconnectAll, and           always
+//	  BroadcastAck
+//	other pairs, such as a Broadcast and a JoinAll or BroadcastAck          if the broker's Capabilities say
 //	                                                                        OrderAcrossChannels: all of ours do,
 //	                                                                        except Redis Cluster
 //
-// Nodes carry out requests about members in their place among the broadcasts. Each Request and Event runs on a
-// goroutine of its own, in no order. Messages of two nodes, and those of two goroutines of one node, have no common
-// order: two members may get them in different orders.
+// Nodes carry out operations on members in their place among the broadcasts. Queries, such as Members, and each Request
+// and Event run on other goroutines, in no order. Messages of two nodes, and those of two goroutines of one node, have
+// no common order: two members may get them in different orders.
 //
 // # Outages
 //
 // While the broker's servers are down, local members still get broadcasts. The broker keeps messages in its queue,
 // within the limits in its documentation, and Broadcast waits only while that queue is full. Requests return by their
 // deadline with a *[PartialError], and have the local part of the result. A request that the broker has queued is
-// carried out after the outage, although its caller has the error already. Node.Namespace waits for the servers.
+// carried out after the outage, although its caller has the error already.
+//
+// Node.Namespace waits for the end of an outage that has interrupted a namespace of this node. Otherwise, such as for
+// the first namespace while the servers are down, it may return the failure of one attempt to connect: call it again.
 //
 // When the servers return, the broker restores the subscriptions and sends its queue. Messages that other nodes sent
 // meanwhile may be missed. OnError gets an *[InterruptedError] when an interruption begins. Observers (package observe)
-// see both ends, in their place among the messages. Node.Ready waits for the end. Then read anew, from your own store,
-// what must be complete.
+// see both ends, in their place among the messages. Node.Ready waits for the end. After that, read again from your own
+// store what must be complete.
 //
 // The log has two lines for an outage, however many namespaces it interrupts: a warning when it begins, and one at level
 // info three seconds after its end, with its duration, the number of interruptions, and the messages that were lost, or
-// may have been. OnError gets each of them.
+// may have been. OnError gets the interruptions and losses themselves.
 //
 // # Subscriptions
 //
@@ -138,8 +143,8 @@
 // # Requests
 //
 // Requests to the fleet have one contract. They are Members, MembersDetail, RoomsOf, AllRooms, Count, Join, Leave,
-// Disconnect, JoinAll, LeaveAll, DisconnectAll, Request, EventAck and BroadcastAck; and EachMember and EachRoom, whose
-// error comes at the end of the loop, and which have the deadline for each of several requests.
+// Disconnect, JoinAll, LeaveAll, DisconnectAll, Request, EventAck, BroadcastAck, EachMember and EachRoom. Of the last
+// two the error comes at the end of the loop, and the deadline is that of each of several requests.
 //
 //   - They return when every node has responded, and at the latest when Options.RequestsTimeout has elapsed or the
 //     context ends. BroadcastAck has a timeout of its own in place of RequestsTimeout. In dynamic mode Join and JoinAll
@@ -163,8 +168,8 @@
 //
 //	state of the node                              the request waits for it
 //	live                                           until the deadline
-//	missed a deadline                              until 9/10 of RequestsTimeout have elapsed without a sign of life
-//	missed a deadline, and that time has elapsed   not at all: ErrPeerUnresponsive
+//	missed the deadline of a request               until 9/10 of RequestsTimeout have elapsed since that request
+//	and sent no sign of life in that time          not at all: ErrPeerUnresponsive
 //	left, expired, or is no longer counted         not at all: ErrPeerLost
 //	a foreign peer of a kind that timed out        250 ms: ErrPeerUnresponsive
 //
@@ -182,7 +187,7 @@
 // returns announces itself again.
 //
 // Where the broker cannot count, a node that has just started, or whose link was just restored, waits until the others
-// have introduced themselves: at most 250 ms. Node.Namespace waits in this way, and so do requests. A known peer that
+// have introduced themselves: at most 250 ms. Node.Namespace, Peers and requests wait in this way. A known peer that
 // has not introduced itself after that time is missing with [ErrNotIntroduced]. The same error, without such a peer,
 // reports a result that may lack unknown nodes. A node that received no message of another node assumes that it is
 // alone.
@@ -206,9 +211,10 @@
 //	hand of Drain                                 the caller's                            no: the next calls wait
 //	OnError, Logger                               one for all calls of both               yes: later reports wait
 //
-// Other callbacks that may not block may call methods without a context. They may also call Broadcast and Event, which
-// wait while the broker's queue is full: give them a context that ends soon. They call all other methods on another
-// goroutine, because responses wait behind the callback. No callback may call Close or Drain, which wait for it.
+// Except OnOperation and IsID, callbacks that may not block may call methods without a context. They may also call
+// Broadcast and Event, which wait while the broker's queue is full: give them a context that ends soon. They call all
+// other methods on another goroutine, because responses wait behind the callback. No callback may call Close or Drain,
+// which wait for it.
 //
 // A member that writes to a network connection uses a queue of package outgoing, which never blocks, and which ends if
 // the client is too slow:
@@ -265,8 +271,11 @@
 //	*PartialError           requests                         use the value, or repeat the request
 //	ErrNotIntroduced        requests, Peers                  repeat the call: the result may lack nodes that just started
 //	errors.ErrUnsupported   Emitter                          none: a Local Target selects no member of an emitter
+//	*broker.LossError       Emitter.Flush, Emitter.Close     messages were lost: send again what must arrive
+//	ErrOtherWire            Emitter.Close                    use the NewEmitter of the package of the servers
+//	ErrNilContext           every call with a context        pass a context
 //	the broker's error      Namespace, Broadcast, Event,     call again; the broker's documentation lists its errors.
-//	                        Emitter; in dynamic mode Add,    Others than local members did not get the message.
+//	                        Emitter; in dynamic mode Add,    Other nodes did not get the message.
 //	                        Join, JoinAll
 //	the context's error     every call with a context;       call again with more time
 //	                        requests: in *PartialError
@@ -294,11 +303,14 @@
 // a callback that does not return, can use all of the context's time: give it a deadline. Also with an ended context the
 // goodbye is put into the broker's queue. The goroutine of a callback that never returns remains.
 //
+// An emitter ends with Flush or Emitter.Close, before its broker is closed. Both wait until the broker has sent or lost
+// all messages, and at most until the context ends.
+//
 // # Limits
 //
 // The limits of this section are fixed; those in [Options] can be changed. The numbers of namespaces, members and rooms
-// have no limit here. Other nodes may put members of this node into rooms 1,048,576 times in one request, and in a
-// namespace as often as 512 MiB hold: each time counts with 96 bytes and the room's name. More is refused: it is
+// have no limit here. Other nodes may put members of this node into rooms 1,048,576 times in one request. All such
+// memberships of a namespace may take 512 MiB: each counts with 96 bytes and the room's name. More is refused: it is
 // reported as an *[OpError], and the requester misses this node with [ErrRefused]. A message, which is a payload with
 // its header and the names of its rooms, has at most Capabilities.MaxPayload bytes of the broker.
 //
@@ -315,13 +327,12 @@
 // queries wait for at least 3.75 s, because Node.js servers do. Equal queries that wait share the work, and one that
 // comes again while it waits gets one response.
 //
-// A node makes at most four responses to queries at a time. Only one of them may be large: with more than 256 members
-// with details, or with more than 4,096 names. All four together take about 100 MiB at most. A list for a Crossroom
-// node is made and sent in messages of about 256 KiB, as long as the requester waits: until RequestsTimeout has
-// elapsed, or it leaves. A large response for which the broker counts no listener is not made. Other servers accept a
-// list in one message only. If the list is larger than the broker allows, or than 24 MiB, the data of members is
-// omitted, and then members; that is reported as an *[OpError]. The data of one member is limited to [MaxDescription]
-// bytes.
+// A node makes at most four responses to queries at a time, and one large one besides: with more than 256 members with
+// details, or with more than 4,096 names. All five together take about 100 MiB at most. A list for a Crossroom node is
+// made and sent in messages of about 256 KiB, as long as the requester waits: until RequestsTimeout has elapsed, or it
+// leaves. A large response for which the broker counts no listener is not made. Other servers accept a list in one
+// message only. If the list is larger than the broker allows, or than 24 MiB, the data of members is omitted, and then
+// members; that is reported as an *[OpError]. The data of one member is limited to [MaxDescription] bytes.
 //
 // The responses to one request are limited to 64 MiB and 4,096 messages from one node, and to 256 MiB from all nodes.
 // The sizes are those in memory: each member counts with 96 bytes besides its own, and each name with 16. A node that
@@ -341,7 +352,8 @@
 //
 // Keyring.Set exchanges keys while nodes run. Options.UnsignedNodes lets a fleet begin to sign. Foreign peers (Node.js
 // servers) ignore signatures and cannot sign: Options.Unsigned says what a node accepts from them. An unsigned message
-// whose sender claims to be a Crossroom node is refused, whatever Unsigned says. docs/guides/operations.md has the steps.
+// whose sender claims to be a Crossroom node is refused, whatever Unsigned says. docs/guides/operations.md has the
+// steps.
 //
 // # Operations of other nodes
 //

@@ -26,9 +26,9 @@ type Member interface {
 type AckMember interface {
 	Member
 	// DeliverAck receives one message and calls ack at most once, from any goroutine and at any time. payload is the
-	// acknowledgement; nil means one without a value. Further calls do nothing. ack does not
-	// keep payload. It waits while the broker's queue is full, for RequestsTimeout at most. If ack is called before
-	// DeliverAck has returned, that wait is a part of DeliverAck.
+	// acknowledgement; nil means one without a value. Further calls do nothing. ack does not keep payload. It waits
+	// while the broker's queue is full, for RequestsTimeout at most. If ack is called before DeliverAck has returned,
+	// that wait is a part of DeliverAck.
 	DeliverAck(m *Message, ack func(payload []byte))
 }
 
@@ -41,21 +41,20 @@ type ReasonMember interface {
 }
 
 // RoomMember is a Member whose host keeps its rooms too, such as a server with rooms of its own. The node makes the
-// calls after it has changed its own list of rooms, in the order of the changes. A call comes after the broadcasts of
-// other nodes that arrived before the change, and before those that arrived after it. rooms is valid during the call,
-// and may include rooms that change nothing.
+// calls after it has changed its own list of rooms. A call for another node's request comes in the order of messages:
+// after the broadcasts that arrived before the request, and before those that arrived after it. rooms is valid during
+// the call, and may include rooms that change nothing.
 type RoomMember interface {
 	Member
 	// Joined is called after another node's request, or JoinAll of this node, has put the member into rooms; Left,
-	// after one has taken it out. Join, Leave and Remove of this node do not call them for a local member, because the
-	// host makes these calls itself.
+	// after one has taken it out, or after the broker has refused a room, then on a goroutine of its own. Join, Leave
+	// and Remove of this node do not call them for a local member, because the host makes these calls itself.
 	Joined(rooms []string)
 	Left(rooms []string)
 }
 
-// Describer is a Member with data for MembersDetail. The bytes must not be changed
-// afterwards. More than MaxDescription bytes are omitted. That is reported as an *OpError that wraps a
-// *broker.PayloadError.
+// Describer is a Member with data for MembersDetail and EachMember. The bytes must not be changed afterwards. Data of
+// more than MaxDescription bytes is omitted, and reported as an *OpError that wraps a *broker.PayloadError.
 type Describer interface {
 	Describe() []byte
 }

@@ -160,8 +160,9 @@ func (ns *Namespace) LocalRooms() []string { return ns.rooms.Names() }
 func (ns *Namespace) LocalRoomsOf(id string) ([]string, bool) { return ns.rooms.RoomsOf(id) }
 
 // Close leaves the namespace. The members are not disconnected; they stay registered, but receive nothing more. Pending
-// requests end with ErrClosed. Close waits for running callbacks until ctx ends and then returns the context's error. It
-// is idempotent. Afterwards Node.Namespace can open a namespace of that name again, without members.
+// requests end with a *PartialError that wraps ErrClosed. Close takes as long as Node.Close, which section "The end" of
+// the package documentation describes. When ctx ends first, Close stops waiting and returns the context's error. It is
+// idempotent. Afterwards Node.Namespace can open a namespace of that name again, without members.
 func (ns *Namespace) Close(ctx context.Context) error {
 	if ctx == nil {
 		return ErrNilContext

@@ -115,8 +115,9 @@ func (n *Node) Broker() broker.Broker { return n.given }
 func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 
 // Namespace joins the fleet in a namespace. When it returns nil, the namespace is live: it receives later messages of
-// other nodes, until a reported interruption. ctx limits only the call. While the broker is down, the call waits for it;
-// while no receiver of the broker is interrupted, it may return the failure of one attempt. An error leaves nothing
+// other nodes, until a reported interruption. ctx limits only the call. If an outage has interrupted a namespace of
+// this node, the call waits for the end of the outage. Otherwise, such as for the first namespace, it may return the
+// failure of one attempt to connect: call it again. Calls of one node run one at a time. An error leaves nothing
 // behind. It is ErrClosed, an *OptionError, the context's error, or an *OpError. The *OptionError is also that of a
 // broker that another node of this process uses and has not been closed. The *OpError wraps ErrNamespaceExists if this
 // node already has the namespace, a *broker.NameError, a *broker.PayloadError if the announcement is too large for the

@@ -22,8 +22,8 @@ type Options struct {
 	// the host, in which a '-' replaces each other character.
 	Name string
 	// Logger logs the errors that OnError gets: a panic of a callback at level error with its stack, others as
-	// warnings, and an outage in two lines. Nil means slog.Default(), or no log if OnError or OnErrorContext is set. For silence set
-	// slog.New(slog.DiscardHandler).
+	// warnings, and an outage in two lines. Nil means slog.Default(), or no log if OnError or OnErrorContext is set.
+	// For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 	// OnError gets each error that no call returns: outages (*InterruptedError), lost messages (*broker.LossError),
 	// callbacks that panic (*PanicError), messages that are unreadable or have no valid signature (*MessageError), and
@@ -89,18 +89,18 @@ type NamespaceOptions struct {
 	Refuse Operations
 	// OnOperation, if not nil, is called for each operation of another node that Refuse does not name, before it is
 	// carried out: one at a time, in the order of the messages, on the goroutine that handles all messages of the
-	// namespace. It must not block, or call the namespace. An error
-	// refuses the operation, and its text goes to the other node; a panic refuses it too. An operation on one member by
-	// its id is seen only by the node with that member.
+	// namespace. It must not block, or call the namespace. An error refuses the operation, and its text goes to the
+	// other node; a panic refuses it too. An operation on one member by its id is seen only by the node with that
+	// member.
 	OnOperation func(op *Operation) error
 	// Subscription says which broadcasts the node receives. Zero: AutomaticSubscription.
 	Subscription SubscriptionMode
 	// IsID, if not nil, reports names that have the form of members' ids, such as a prefix that no other room has. No
 	// member may then enter such a room, except that of its own id, so that it gets nothing that is sent to another
-	// member's id. Join and JoinAll of this node return a *NameError. Those of other nodes, also of Node.js servers
-	// and emitters, do nothing here: that is reported, and for a Crossroom node this one is missing with ErrRefused. Nil means that every
-	// room is open. IsID is called for each room that a member is to enter, must not block, and should be the same on
-	// all nodes. A panic refuses the room.
+	// member's id. Join and JoinAll of this node return a *NameError. Those of other nodes, also of Node.js servers and
+	// emitters, do nothing here: that is reported, and for a Crossroom node this one is missing with ErrRefused. Nil
+	// means that every room is open. IsID is called for each room that a member is to enter, must not block, and should
+	// be the same on all nodes. A panic refuses the room.
 	IsID func(name string) bool
 }
 
