@@ -38,7 +38,8 @@ func (o Operator) EmitWithAck(ctx context.Context, event string, args ...any) (*
 }
 
 // AckFuncs are called as parts of a result arrive, one call at a time: on the goroutine that called EmitWithAckFunc, or
-// with several links on goroutines of the server. Nil functions are skipped. The time of a call is part of the timeout.
+// with several links also on goroutines of the server. Nil functions are skipped. The time of a call is part of the
+// timeout.
 type AckFuncs struct {
 	// Sent is called when the event has been published for the other servers, before Expected and Value are called for
 	// any of them. It is not called if publishing failed.

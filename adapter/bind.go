@@ -10,8 +10,8 @@ import (
 
 var errNoArgument = errors.New("there is no such argument")
 
-// BindArgs stores arguments in what dst point to, by the rules of Packet.Bind: those of a ServerEvent, of a client's
-// event, decoded by encoding/json and with its binary attachments as []byte, or Acks.Values.
+// BindArgs stores arguments in the variables to which dst points, by the rules of Packet.Bind. args are those of a
+// ServerEvent, or Acks.Values, or those of a client's event, decoded by encoding/json, with binary attachments as []byte.
 func BindArgs(args []any, dst ...any) error {
 	for i, d := range dst {
 		if d == nil {

@@ -24,7 +24,7 @@
 //
 // # Waits
 //
-// Only methods with a context wait, and acknowledgements. What the methods wait for ends with their context, except a
+// Only acknowledgements and methods with a context wait. What the methods wait for ends with their context, except a
 // local socket's method:
 //
 //	Server.Of                        the first call: the broker, until its servers respond; other nodes'
@@ -42,11 +42,11 @@
 //	AwaitPeers, Ready, Flush         what their names say
 //	Drain, Close                     see "The end"
 //
-// Emit queries the broker or other servers first in these cases, and requests in the first one:
+// Emit queries the broker or other servers first in these cases. Requests do that in the first case:
 //
 //	InAll                            on Redis, and in dialect V5: lists of the sockets, at most RequestsTimeout
 //	Except with names of rooms       on Redis in V6: a count every two Heartbeats. With servers older than 6.1 connected,
-//	                                 and in V5: a list of their sockets, at most RequestsTimeout
+//	                                 and in V5: a list of the sockets in these rooms. At most RequestsTimeout for all
 //	binary data in dialect V5        a count every 50 ms, at most 100 ms
 //
 // Emit, EmitWithAck, Disconnect, DisconnectSockets, SocketsJoin and SocketsLeave call the methods of local sockets on
@@ -90,7 +90,8 @@
 // servers never respond to such a request (Unconfirmed). Coverage.Links has the coverage of each of several links.
 //
 //   - If nodes are missing, the value comes with a *backplane.PartialError, which also wraps the cause: the deadline, the
-//     context, or an error of the broker. Use the value, or repeat the request. A missing node may have carried it out.
+//     context, or an error of the broker. Use the value, or repeat the request. A missing node may have carried it out,
+//     or may do so later: a request in the broker's queue is sent after an outage.
 //   - Any other error means that no other server carried out the request. A *LinkError means that of the servers on its
 //     link; a value with it has the responses on the other links. Join or Leave of another server's socket with several
 //     rooms is one request for each room: those before the error are done.
@@ -123,14 +124,17 @@
 // "Waits"). It calls all other methods on another goroutine, because responses wait behind the callback. Handlers of
 // server-side events and custom hooks may make requests. No callback may call Close or Drain, which wait for it.
 //
+// With several links a namespace has a worker for each link. These workers call OnBroadcast and the methods of sockets
+// at the same time, and the limit of 256 calls is that of each link.
+//
 // Section "Callbacks" of package backplane says what happens if a callback blocks or panics, and its section "Limits"
-// holds here too. OnBroadcast, OnOperation and IsID have no StallTimeout: a call that blocks stops the namespace's
-// worker.
+// holds here too. OnBroadcast, OnOperation and IsID have no StallTimeout: a call that blocks stops its worker.
 //
 // Packets, and what their methods return, are shared and read-only; they may be kept. Bind copies what it stores, except
-// into a *any. What a callback gets is read-only. It may be kept, except rooms (OnBroadcast, Joined, Left) and a
-// backplane.Operation. Arguments and slices that are passed to a call are not kept. Slices and values that a call
-// returns belong to the caller, but the bytes of Reply.Data are read-only.
+// into a *any. What a callback gets is read-only, except the Handshake of Redact. It may be kept, except names of rooms
+// (OnBroadcast, Joined, Left), a backplane.Operation and the data of observers. Arguments and slices that are passed to a
+// call are not kept. Slices and values that a call returns belong to the caller, but the bytes of Reply.Data are
+// read-only.
 //
 // # Errors
 //
@@ -145,37 +149,45 @@
 //	*HarmError                 calls with values                see section "What never happens to Node.js servers"
 //	*broker.PayloadError       calls that send values or        send less, or raise the limit of the broker
 //	                           names, and Of
-//	backplane.ErrClosed        calls of a closed server or      make no more calls
-//	                           namespace
+//	backplane.ErrClosed        calls of a closed server,        make no more calls
+//	                           namespace or Emitter
 //	backplane.ErrMemberExists  Add                              remove the other socket, or use another id. Ids on
 //	                                                            other servers are not compared.
 //	backplane.ErrNoSuchMember  calls with a socket's id         none: no server has the socket
 //	*backplane.PartialError    requests                         use the value, if there is one, or repeat the request
-//	ErrUnresolved              Emit with Except; Emit and       repeat the call, or select without Except or InAll:
-//	                           SocketsJoin, … with InAll        nothing was done, and there is no value
+//	ErrUnresolved              Emit with Except; with InAll     repeat the call, or select without Except or InAll:
+//	                           all calls but lists and counts   nothing was done, and there is no value
 //	*MixedFleetError           CustomRequest, EmitWithAck       give each generation a prefix of its own
 //	*broker.InexactError,      Peers, ServerCount               use the value as a lower bound, or call again
 //	  backplane.ErrNotIntroduced
-//	*broker.LossError          Emitter.Flush                    send again what must arrive, if duplicates do no harm
+//	*broker.LossError          Emitter: Flush, Close            send again what must arrive, if duplicates do no harm
+//	backplane.ErrOtherWire     Emitter.Close                    its nodes are of package backplane: use the Emitter there
 //	ErrAcknowledged            ServerEvent.Ack                  none: the sender has a response, or wants none
-//	errors.ErrUnsupported      requests, Emitter                use another call: the dialect has no such operation
+//	errors.ErrUnsupported      requests, ServerSideEmit,        use another call: the dialect, or an Emitter, does not
+//	                           Emitter                          have the operation
 //	the broker's error         Of, Emit, ServerSideEmit,        call again. After Emit, local sockets have the event.
 //	                           Emitter; in dynamic mode Add,    The broker's documentation lists its errors.
 //	                           Join, SocketsJoin
 //	the context's error        every call with a context        call again with more time. After an Emit that waited for
 //	                                                            the queue, local sockets have the event.
 //
-// OnError gets the errors that no call returns: those that package backplane lists in its section "Errors", and
+// OnError gets the errors that no call returns: those that package backplane lists in its section "Errors", with several
+// links in a *LinkError that names the link, and
 //
-//	*GenerationsError                   give each generation a prefix of its own
-//	*broker.LossError in a *LinkError   events that a bridge did not forward: raise its limits, or set Bridge.Repeat
-//	*backplane.OpError                  a hook failed, or a value could not be encoded: correct it
+//	*GenerationsError      give each generation a prefix of its own
+//	*broker.LossError      with Options.Bridge also events that the bridge did not forward. Err has the cause: raise
+//	                       Messages, Bytes or Age of the Bridge, or set Repeat
+//	*backplane.OpError     a hook failed, or a value could not be encoded: correct it
 //
 // # The end
 //
 // Close disconnects no sockets: do that first, with Namespace.All().Local().DisconnectSockets, or call Drain, which hands
 // them over and then closes the server. Close the server, and then the brokers of all links, with time left in the
-// context. Section "The end" of package backplane says how long Close takes; several links close at the same time.
+// context. Section "The end" of package backplane says how long Close takes; several links close at the same time. With a
+// Bridge, the leader first forwards the events in its window.
+//
+// A process with an Emitter calls Emitter.Close or Flush, and then closes the broker. Both wait until the broker's system
+// has the events. Close then makes one count for each namespace, at most 64.
 //
 // # Dialects
 //

@@ -106,9 +106,10 @@ func (e *Emitter) Flush(ctx context.Context) error {
 	return e.broker.Flush(ctx)
 }
 
-// Close ends the emitter, and those of Of, and waits like Flush. On a broker that counts it then looks for the servers of
-// the first 64 namespaces that were sent to: the error is a *backplane.OpError with backplane.ErrOtherWire if one has
-// only nodes of package backplane, which got nothing. The broker stays open.
+// Close ends the emitter, and those of Of, and waits like Flush. Later sends return backplane.ErrClosed. On a broker that
+// counts, Close then counts the servers of the first 64 namespaces that were sent to, until ctx ends. If one has only
+// nodes of package backplane, which got nothing, the error is a *backplane.OpError with backplane.ErrOtherWire. Errors
+// are otherwise those of Flush. The broker stays open.
 func (e *Emitter) Close(ctx context.Context) error {
 	switch {
 	case e.out == nil:
@@ -119,8 +120,7 @@ func (e *Emitter) Close(ctx context.Context) error {
 	return wire.FromAdapter(e.out.Close(ctx))
 }
 
-// ServerSideEmit sends an event to all servers of the namespace, like
-// Namespace.ServerSideEmit.
+// ServerSideEmit sends an event to all servers of the namespace, like Namespace.ServerSideEmit.
 func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
 	if ctx == nil {
 		return backplane.ErrNilContext

@@ -36,7 +36,8 @@ type Options struct {
 	OnError func(error)
 
 	// Logger logs the errors that OnError gets: a panic of a callback at level error with its stack, others as
-	// warnings, and an outage in two lines, as package backplane does. Nil means slog.Default(), or no log if OnError is set. For silence set slog.New(slog.DiscardHandler).
+	// warnings, and an outage in two lines, as package backplane does. Nil means slog.Default(), or no log if OnError is
+	// set. For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	// Keys, if not nil, sign all that the server sends on all of its links, and verify all that it receives. Node.js
@@ -63,8 +64,9 @@ type Options struct {
 	// OnBroadcast, if not nil, is called for each broadcast of another server, also if it selects no local socket, in
 	// order and before sockets get it. If it returns false, they do not get it. It is for servers that store messages,
 	// for example for clients that reconnect. It must not block: it runs on the goroutine that handles all messages of
-	// the namespace, without a limit of time. rooms and except are valid during the call; the packet may be kept. With
-	// it the server reads every broadcast, also for rooms without local sockets.
+	// the namespace, without a limit of time. With several links each has such a goroutine: calls may come at the same
+	// time. rooms and except are valid during the call; the packet may be kept. With OnBroadcast the server reads every
+	// broadcast, also for rooms without local sockets.
 	OnBroadcast func(p *Packet, rooms, except []string) bool
 
 	// Refuse, if not nil, returns the operations of other servers that a namespace does not carry out. It is called once

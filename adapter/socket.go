@@ -48,8 +48,8 @@ type AckSocket interface {
 // ReasonSocket is a Socket that gets the reason of a disconnect.
 type ReasonSocket interface {
 	Socket
-	// DisconnectFor is called in place of Disconnect. reason is that of Operator.Reason, at most 1,024 bytes of another
-	// process's choice; empty if there is none, as from Node.js servers.
+	// DisconnectFor is called in place of Disconnect. reason is that of Operator.Reason; empty if there is none, as from
+	// Node.js servers. It has at most 1,024 bytes, and another process may have chosen it.
 	DisconnectFor(reason string, connection bool)
 }
 
@@ -60,7 +60,7 @@ type RoomSocket interface {
 	Socket
 	// Joined is called after another server, or an Operator's SocketsJoin of this one, has put the socket into rooms;
 	// Left, after one has taken it out. Namespace.Join, Leave and Remove of this server do not call them for a local
-	// socket, because the server makes these calls itself.
+	// socket, because your realtime server itself calls these methods.
 	Joined(rooms []string)
 	Left(rooms []string)
 }
