@@ -38,7 +38,7 @@
 // of a hub, and before Node.Close. If the node was closed first, by Close or Drain, this Presence exchanges nothing
 // with other nodes and keeps their last known members: call Close then too, to end Watch loops. After Close, Join and
 // AwaitSync return ErrClosed, and all other calls have no effect: they return false, zero or an empty room, and a Watch
-// loop ends at once.
+// loop ends at once. Stats keeps its counters.
 //
 // # How it works
 //
@@ -51,8 +51,8 @@
 // Once an Options.Interval each node sends the next one a digest of all numbers that it has, each with a sum of the
 // changes up to it. If the digests differ, the next node responds with its numbers, and the node requests what it lacks
 // from the owners. An owner that gets such a request sends its number to all, because other nodes may lack the change
-// too. A node whose number or sum cannot be the owner's has received changes that the owner did not send, and requests
-// a snapshot.
+// too. If a node has a number or sum that cannot be the owner's, it has received changes that the owner did not send.
+// It then requests a snapshot.
 //
 //	event                       traffic
 //	nothing                     one message of about 70 bytes from each node in an Interval, whatever the number of members
@@ -70,10 +70,11 @@
 //	  a process is frozen
 //	a process crashes                   at most 4.2 s after its last sign of life
 //
-// These are times for an Interval of 1 s. 4.2 s are a fifth of the Interval in addition to PeerTimeout and half a
-// Heartbeat of backplane.Options, after which a node expires. 2.2 s are 2.2 Intervals: at most 1 until a digest is sent,
-// 0.4 for changes that may be on their way, 0.5 until other nodes that lack the same are notified, and 0.2 until they
-// ask; the rest is for the messages. If a neighbour in the ring crashes meanwhile, they begin anew when it has expired.
+// These are times for an Interval of 1 s. 4.2 s are PeerTimeout and half a Heartbeat of backplane.Options, after which
+// a node expires, and a fifth of the Interval. 2.2 s are 2.2 Intervals: at most 1 until a digest is sent, 0.4 for
+// changes that may be on their way, 0.5 until other nodes that lack the same are notified, 0.2 until they send their
+// requests, and 0.1 for the messages. If a neighbour in the ring crashes meanwhile, the 2.2 s begin anew when it has
+// expired.
 //
 // In an outage, also one that no broker notices, such as a frozen server:
 //
