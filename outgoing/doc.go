@@ -26,19 +26,19 @@
 //
 // The queue keeps the values passed to Push. It never copies or changes the memory to which they point. The same bytes
 // can wait in many queues, so nothing may change them after Push. If a message is in one queue only, its memory may be
-// used again when the write that got it has returned. The batch slice belongs to write until it returns; write may keep
-// the values in it.
+// used again when the write that got it has returned, or when Push has returned false. The batch slice belongs to write
+// until it returns; write may keep the values in it.
 //
 // # Full queues
 //
 // Two limits, [Options.MaxMessages] and [Options.MaxBytes], apply to the waiting messages. The batch that is being
 // written does not count. A message larger than MaxBytes is accepted if no other message waits.
 //
-// A volatile message is one that is not worth waiting for, such as the position of a pointer: the last argument of Push
-// says so. Volatile messages are dropped first. Push drops a volatile message if MaxVolatile messages of any kind or
-// half of MaxBytes wait already, or if it finds the queue full. When another message finds the queue full, all waiting
-// volatile messages are dropped. If that is not enough, [Options.WhenFull] decides: the queue ends with [ErrFull], or
-// it drops the oldest or the newest message. Stats counts the dropped messages.
+// A volatile message is not worth waiting for, such as the position of a pointer. The last argument of Push marks it.
+// Volatile messages are dropped first. Push drops a volatile message if MaxVolatile messages of any kind or half of
+// MaxBytes wait already, or if it finds the queue full. When a message that is not volatile finds the queue full, all
+// waiting volatile messages are dropped. If that is not enough, [Options.WhenFull] decides: the queue ends with
+// [ErrFull], or it drops the oldest or the newest message. Stats counts the dropped messages.
 //
 // Socket.IO drops a volatile packet if the connection is writing at that moment. This queue does not, because a write
 // in progress does not mean that the client is slow. MaxVolatile: 1 comes close to Socket.IO's rule.
