@@ -64,7 +64,7 @@
 //	Conn.Ack                               while the broker's queue is full, at most RequestsTimeout
 //	Drain of the Hub                       for connections and their callbacks, until ctx ends
 //	Close of the Hub                       the same, and then for the broker
-//	all others                             no
+//	all others                             do not wait
 //
 // # The life of a connection
 //
@@ -93,17 +93,17 @@
 //	1006                no answer to a ping (ErrUnresponsive)
 //	1007                text that is not UTF-8, or not the JSON of OnJSON
 //	1008                more messages than Rate allows; more than 64 KiB + 2 × MaxMessage received without a whole
-//	                    message or a ping of the hub; a full queue or a write of Queue.WriteTimeout: the client reads
-//	                    too slowly
+//	                    message or a ping of the hub; a full queue, or a write that takes longer than
+//	                    Queue.WriteTimeout: the client reads too slowly
 //	1009                a message of more than MaxMessage bytes
 //	1011                OnConnect or OnMessage panicked or failed; an event stream was refused because of its rooms or
 //	                    by Resume, without OnDisconnect
 //	1012                Drain
 //	1013                the broker refused a WebSocket's rooms, or took more than 5 seconds for them; without
 //	                    OnConnect and OnDisconnect
-//	any                 Kick, Conn.Close, a *CloseError of OnConnect or OnMessage
+//	any                 Kick, Conn.Close, a *CloseError of OnConnect or OnMessage; 1011 if the code cannot be sent
 //
-// These are the codes on the server. A client whose queue is full, or that does not answer a ping, does not read, so it
+// These are the codes on the server. A client whose queue is full, or that does not answer a ping, is broken off: it
 // gets no close frame, and sees 1006. A browser tab that sleeps may be such a client, and reconnects when it wakes up.
 //
 // The hub does not limit the time of a handshake: set http.Server.ReadHeaderTimeout.
@@ -123,10 +123,16 @@
 // Authenticate and Resume on the HTTP server's goroutine of the request. They may block: that delays only their
 // connection or request, and Drain and Close of the hub, which wait for them. So none of them may call Drain or Close
 // of the hub, or Close of its node. All other methods are allowed. The ctx of OnConnect and OnMessage ends with the
-// connection; the request's context ends when the client gives up. OnError runs on a goroutine of its own. It may
-// block, and may call all methods except Close of the hub. Panics of all these but OnError are reported, counted in
-// Stats, and end only their connection or request. OnOperation runs on the namespace's worker: it must not block, or
-// call the hub.
+// connection; the request's context ends when the client gives up. Panics of these five are reported, counted in Stats,
+// and end only their connection or request.
+//
+// While OnMessage runs, the hub reads nothing from that client: no further message, no answer to a ping, no close. If
+// the answer to a ping waits longer than PingTimeout behind messages, the connection is broken off with 1006. Do work
+// that may take seconds on another goroutine. SendAck in OnMessage cannot get the acknowledgement of its own
+// connection: exclude that connection with Except.
+//
+// OnError runs on a goroutine of its own. It may block, and may call all methods except Close of the hub. Its panics are
+// logged. OnOperation runs on the namespace's worker: it must not block, or call the hub.
 //
 // # Ownership
 //
@@ -146,6 +152,7 @@
 //	an error of encoding/json       SendJSON                     correct the value
 //	ErrDropped                      Conn.Send, Conn.SendJSON     none: the client is too slow, or has left
 //	*backplane.NameError            calls with names             choose another name
+//	backplane.ErrNamespaceExists    New                          use one hub for each namespace of a node
 //	backplane.ErrNoSuchMember       Conn.Join, Conn.Leave        none: the connection has ended
 //	*backplane.PartialError         SendAck, Connections, Join,  use the partial result, or repeat the call: it has the same
 //	                                Leave, Kick                  effect, except SendAck

@@ -29,7 +29,7 @@ const (
 // their connection.
 type CloseError struct {
 	// Code is the WebSocket close code. 1006 means that the connection broke, and 1005 that the client sent no code.
-	// It is never 1006 on the wire.
+	// A code of OnConnect or OnMessage that cannot be sent, such as 0, becomes 1011, as with Conn.Close.
 	Code int
 	// Reason is the text that goes to the client, or comes from it: at most 123 bytes of UTF-8. A longer one is cut.
 	Reason string
@@ -57,8 +57,8 @@ func (e *CloseError) Error() string {
 // Unwrap returns the cause.
 func (e *CloseError) Unwrap() error { return e.Err }
 
-// StatusError is a refusal by Options.Authenticate or Options.Resume: the HTTP status and the text of the response.
-// Status 204 makes an EventSource stop reconnecting.
+// StatusError is a refusal by Options.Authenticate or Options.Resume: the HTTP status and the text of the response, of
+// which the client gets at most 1,024 bytes. Status 204 makes an EventSource stop reconnecting.
 type StatusError struct {
 	Status int
 	Reason string

@@ -31,7 +31,8 @@ type Hub struct {
 
 // New opens a namespace of the node for connections. Every server of the fleet that opens it is a part of the same
 // hub. It waits for the broker as Node.Namespace does, until ctx ends; ctx limits only the call. It returns an *OptionError,
-// or an error of Node.Namespace. The caller closes the hub before the node.
+// or an error of Node.Namespace: backplane.ErrNamespaceExists if the node has a hub of that name. The caller closes the
+// hub before the node.
 func New(ctx context.Context, node *backplane.Node, namespace string, opts *Options) (*Hub, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -88,8 +89,9 @@ func (h *Hub) SendJSON(ctx context.Context, t Target, v any) error {
 // the id, usually in OnMessage: put the id into the message in a form of your own. SendAck returns the values of
 // Conn.Ack in the order of their arrival. Event streams get the message and are not waited for. It returns a
 // *backplane.PartialError if some acknowledgements did not come, and otherwise the errors of Send. A connection that
-// ends without acknowledging keeps SendAck waiting until the timeout. The acknowledgements from one server are limited
-// to 4,096; further ones count as missing. Messages that wait for acknowledgements at the same time need different ids.
+// ends without acknowledging keeps SendAck waiting until the timeout, and so does the connection in whose OnMessage it
+// is called. The acknowledgements from one server are limited to 4,096; further ones count as missing. Messages that
+// wait for acknowledgements at the same time need different ids.
 func (h *Hub) SendAck(ctx context.Context, t Target, id string, m Message, timeout time.Duration) ([][]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, err
@@ -161,10 +163,10 @@ func (h *Hub) prepare(m *backplane.Message) {
 // Drain prepares the server's end: it refuses new connections with 503, and closes the present ones with 1012 (service
 // restart), perSecond of them in a second, in random order and at irregular intervals, so that their clients do not
 // reconnect all at once. The node leaves its fleet as with Node.Drain of package backplane, which must not be called
-// too: Health.Ready is false at once, and the other nodes see Peer.Leaving. Drain returns when all connections have
-// ended and their callbacks have returned, or with the context's error; or at once with an *OptionError, if perSecond is
-// not positive. Then call Close. The hub and the node send and
-// receive until then. Hubs of one node are drained at the same time, each by a call.
+// too: Health.Ready is false at once, and the other nodes see Peer.Leaving. Drain returns nil when all connections have
+// ended and their callbacks have returned. It returns the context's error, or an *OptionError if perSecond is not
+// positive. Call Close after it: until then the hub and the node send and receive. To drain several hubs of one node,
+// call Drain of each at the same time.
 func (h *Hub) Drain(ctx context.Context, perSecond float64) error {
 	if !(perSecond > 0) {
 		return &OptionError{"perSecond of Drain", "not positive"}

@@ -25,21 +25,21 @@ type Options struct {
 	OnConnect func(ctx context.Context, c *Conn) error
 
 	// OnMessage is called with each message of a WebSocket client, one at a time for a connection, on a goroutine of
-	// the connection. It may block: the connection is not read meanwhile. ctx ends with the connection. A *CloseError
-	// closes the connection with its code; another error, or a panic, closes it with 1011 and is reported. Nil drops
-	// the messages.
+	// the connection. The connection is not read meanwhile, so it should not take seconds: see "Callbacks" in the package
+	// documentation. ctx ends with the connection. A *CloseError closes the connection with its code; another error, or
+	// a panic, closes it with 1011 and is reported. Nil drops the messages.
 	OnMessage func(ctx context.Context, c *Conn, m Message) error
 
-	// OnDisconnect is called once for each connection whose OnConnect was called, when it has ended and its other
-	// callbacks have returned. No message can reach the connection then. It may block; Drain and Close wait for it.
+	// OnDisconnect is called once for each connection whose OnConnect was called, or would have been if that is nil. The
+	// connection has ended then, its other callbacks have returned, and no message can reach it. OnDisconnect may block;
+	// Drain and Close wait for it.
 	OnDisconnect func(c *Conn, reason *CloseError)
 
 	// Resume is called for an event stream whose client sends Last-Event-ID, after the stream has entered its rooms and
-	// before it is accepted. Messages that are sent meanwhile wait.
-	// It returns the messages that the client missed, which go out first. Live messages that have the ID of one of
-	// them are left out. ErrGap means that older messages are missing too: the client gets an event "gap", as it does
-	// without Resume. Another error refuses the request, as one of Authenticate does. ctx ends
-	// after Queue.WriteTimeout, 30 s by default, or with the connection.
+	// before it is accepted. Messages that are sent meanwhile wait. It returns the messages that the client missed,
+	// which go out first. Live messages that have the ID of one of them are left out. ErrGap means that older messages
+	// are missing too: the client gets an event "gap", as it does without Resume. Another error refuses the request, as
+	// one of Authenticate does. ctx ends after Queue.WriteTimeout, 30 s by default, or with the connection.
 	Resume func(ctx context.Context, c *Conn, lastEventID string) ([]Message, error)
 
 	// Origins are the hosts of pages that may connect, besides the host of the request: patterns of path.Match, such
@@ -62,7 +62,8 @@ type Options struct {
 	// proxies keep the connection open. Default: 25 s.
 	PingInterval time.Duration
 
-	// PingTimeout limits the answer to a ping. After that the connection is broken off. Default: 20 s.
+	// PingTimeout limits the answer to a ping. After that the connection is broken off. An answer is read after the
+	// client's earlier messages, when OnMessage has returned. Default: 20 s.
 	PingTimeout time.Duration
 
 	// IdleTimeout closes a WebSocket with 1000 if its client has sent no message for that time. Pongs do not count.
@@ -83,16 +84,18 @@ type Options struct {
 	Queue outgoing.Options
 
 	// Refuse and OnOperation say which operations of other servers this one does not carry out, as those of
-	// backplane.NamespaceOptions do. OnOperation must not block, or call the hub. Requests are Kick, Queries
-	// Connections, Joins and Leaves those of a Hub, AckBroadcasts SendAck, and Disconnects no method of a Hub.
+	// backplane.NamespaceOptions do. OnOperation must not block, or call the hub. These operations belong to methods of
+	// a Hub: Broadcasts to Send, AckBroadcasts to SendAck, Requests to Kick, Queries to Connections, Joins to Join, and
+	// Leaves to Leave.
 	Refuse      backplane.Operations
 	OnOperation func(op *backplane.Operation) error
 
 	// Logger and OnError get the errors that no call returns: panics of the other callbacks, their errors that are
 	// neither a *CloseError nor a *StatusError, rooms that the broker does not take, and unreadable messages of other
-	// servers. They are called on a goroutine of their own, one call at a time, and Close waits for them. Of the errors
-	// of one cause, such as those of OnMessage, the first four are reported at once, and then one in a second, with the
-	// number of the others. A nil Logger means slog.Default(), or no log if OnError is set.
+	// servers. An error that OnConnect or OnMessage returns after the connection has ended is not reported. Logger and
+	// OnError are called on a goroutine of their own, one call at a time, and Close waits for them. The first four
+	// errors of one cause, such as those of OnMessage, are reported at once. Those that follow are reported as one in a
+	// second, with their number. A nil Logger means slog.Default(), or no log if OnError is set.
 	Logger  *slog.Logger
 	OnError func(error)
 }
