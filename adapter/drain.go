@@ -27,6 +27,8 @@ func (s *Server) Drain(ctx context.Context, perSecond float64, hand func(ns *Nam
 	switch {
 	case len(s.links) == 0:
 		return errNoServer
+	case ctx == nil:
+		return backplane.ErrNilContext
 	case !(perSecond > 0):
 		return wire.FromAdapter(&backplane.OptionError{Option: "perSecond", Reason: "not positive"})
 	case hand == nil:

@@ -14,7 +14,7 @@ func (n *Node) claim() error {
 		return nil
 	}
 	if other, taken := inUse.LoadOrStore(n.given, n.id); taken {
-		return &OptionError{Option: "broker", Reason: "in use by node " + other.(string) + ": each node needs a broker of its own"}
+		return &OptionError{Option: "Broker", Reason: "in use by node " + other.(string) + ": each node needs a broker of its own"}
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ type Node struct {
 // means all defaults. The caller closes the broker, after the node. The error is an *OptionError, also for a nil broker.
 func New(b broker.Broker, opts *Options) (*Node, error) {
 	if wire.IsNil(b) {
-		return nil, &OptionError{Option: "broker", Reason: "nil"}
+		return nil, &OptionError{Option: "Broker", Reason: "nil"}
 	}
 	o, err := opts.withDefaults()
 	if err != nil {

@@ -62,7 +62,7 @@ func TestOptions(t *testing.T) {
 	var oe *backplane.OptionError
 	_, err := backplane.New(nil, nil)
 	require.ErrorAs(t, err, &oe)
-	assert.Equal(t, "broker", oe.Option, "New(nil)")
+	assert.Equal(t, "Broker", oe.Option, "New(nil)")
 }
 
 func TestNodeID(t *testing.T) {

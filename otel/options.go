@@ -29,7 +29,7 @@ type Options struct {
 	// span on every node.
 	Links bool
 	// HideRooms keeps room names out of the telemetry, for names that are secret or personal. Spans then have the types
-	// of errors in place of their texts. The exception is the text with which another node refused a query.
+	// of errors in place of their texts.
 	HideRooms bool
 	// SkipUnwanted omits the spans of nodes that have no member in the room of a message, which have the outcome
 	// unwanted. Such a span proves that the node received the message. Without SkipUnwanted each node receives and reads

@@ -103,7 +103,11 @@ func (o *Observer) recordCoverage(span trace.Span, d *observe.Request, answered,
 			name = fmt.Sprintf("%s ×%d", name, m.Count)
 		}
 		names = append(names, name)
-		texts = append(texts, fmt.Sprintf("%s (%v)", name, m.Reason))
+		text := reason(m.Reason)
+		if !o.opts.HideRooms { // texts of other nodes may have names of rooms
+			text = fmt.Sprint(m.Reason)
+		}
+		texts = append(texts, name+" ("+text+")")
 		span.AddEvent("missing", trace.WithAttributes(keyNode.String(name), keyReason.String(reason(m.Reason))))
 	}
 	switch {
