@@ -134,13 +134,13 @@ type Capabilities struct {
 	// OnlyExactly reports that the system has no subscription to every room, and that the broker refuses EveryRoom and
 	// Uncounted [B31]. Nodes then subscribe to the rooms in use.
 	OnlyExactly bool
-	// OnlyCrossroom reports that no foreign server can use this system, so that messages need no check for contents
-	// that would crash one.
+	// OnlyCrossroom reports that no Node.js server can use this system. Nodes then do not check messages for contents
+	// that crash such a server.
 	OnlyCrossroom bool
 }
 
 // Stats are counters since the broker was made, except the gauges QueuedMessages, QueuedBytes and Subscriptions.
-// Messages and bytes are those of payloads.
+// Bytes are those of payloads.
 type Stats struct {
 	// Accepted counts messages that Publish accepted.
 	Accepted uint64
@@ -154,7 +154,7 @@ type Stats struct {
 	Uncertain uint64
 	// QueuedMessages and QueuedBytes count what is queued, or being sent and not yet confirmed.
 	QueuedMessages, QueuedBytes int
-	// Received counts calls of Deliver.
+	// Received counts messages passed to receivers: calls of Deliver, and of TryDeliver that returned true.
 	Received uint64
 	// Interruptions counts calls of Interrupted. Interrupted is the time in which a receiver missed messages, summed
 	// over all subscriptions, including the current gaps.

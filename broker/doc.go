@@ -20,7 +20,8 @@
 // # Words
 //
 //	system      the servers of Redis or NATS, or the Bus of package broker/memory
-//	node        one place in the fleet: a Broker, and a Node of backplane or a Server of adapter on it
+//	node        one participant of the fleet: a Broker with a Node of backplane or a Server of adapter on it, or a
+//	            Node.js server
 //	fleet       all nodes, Go and Node.js, of one prefix on one system
 //	publisher   the Broker on which Publish is called
 //	receiver    the Receiver of a subscription
