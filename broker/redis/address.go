@@ -13,8 +13,8 @@ import (
 	"github.com/crossroom/crossroom/broker/internal/address"
 )
 
-// AddressError says why an address cannot be used. It has no part of the address: a user or a password that is not
-// escaped may be anywhere in it.
+// AddressError reports why an address cannot be used. It contains no part of the address, because an unescaped user or
+// password may be anywhere in it.
 type AddressError struct{ Reason string }
 
 func (e *AddressError) Error() string {

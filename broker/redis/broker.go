@@ -75,7 +75,7 @@ func Open(address string, opts *Options) (*Broker, error) {
 // cluster's masters. Hooks, OnConnect, timeouts and retries do not apply (see the package
 // documentation). New does no I/O. nil options mean the defaults.
 //
-// Errors: *PrefixError, *ClientError (nil, or of another type).
+// Errors: *PrefixError, *ClientError (nil, of another type, or with a URL as its address).
 func New(client redis.UniversalClient, opts *Options) (*Broker, error) {
 	b := &Broker{publishClient: client, subscribeClient: client, opts: opts.withDefaults(), closing: lifecycle.NewOnce()}
 	if b.opts.SubscribeClient != nil {
@@ -182,7 +182,7 @@ func (b *Broker) Subscribe(ctx context.Context, r broker.Receiver, filters ...br
 
 // Subscribers implements broker.Broker with PUBSUB NUMSUB, summed over all servers that a
 // message reaches. The numbers are lower bounds if the error is a *broker.InexactError, which
-// says which server did not respond. They are nil if the user lacks PUBSUB.
+// names the servers that did not respond. They are nil if the user lacks PUBSUB.
 func (b *Broker) Subscribers(ctx context.Context, channels ...broker.Channel) ([]int, error) {
 	return b.querier.subscribers(ctx, channels)
 }

@@ -79,21 +79,21 @@
 // # Clients
 //
 // A client is a *redis.Client, for a single server (from Redis 2.6 on; 6 for users) or with Sentinel, or a
-// *redis.ClusterClient. Any other is a *ClientError. The caller owns a client given to New or in
-// Options.SubscribeClient, and closes it after the broker.
+// *redis.ClusterClient. Any other is a *ClientError, and so is one with a URL as its address. The caller owns a client
+// given to New or in Options.SubscribeClient, and closes it after the broker.
 //
-// The broker opens connections of its own: one for publishing, one for subscribing and, once Subscribers or Responders
-// is called, one for such queries to each server. It takes from the client how to reach the servers: dialer (with TLS),
-// credentials or their provider, client name, and a cluster's masters or Sentinel's master. The client's hooks,
-// OnConnect, timeouts, retries and pool do not apply. There are three reasons. go-redis may send a command twice, which
-// breaks "at most once". It reconnects a subscriber without notice, which hides the gap. It cannot end a call that
-// waits for a frozen server.
+// The broker opens connections of its own: one for publishing, one for subscribing, and one for queries to each server.
+// Queries are made by Subscribers and Responders, and by the broker itself for the check of section Sharded pub/sub. It
+// takes from the client how to reach the servers: dialer (with TLS), credentials or their provider, client name, and a
+// cluster's masters or Sentinel's master. The client's hooks, OnConnect, database, timeouts, retries and pool do not
+// apply. There are three reasons. go-redis may send a command twice, which breaks "at most once". It reconnects a
+// subscriber without notice, which hides the gap. It cannot end a call that waits for a frozen server.
 //
 // The broker calls the dialer and the provider of credentials for each new connection, on goroutines of its own. Calls
 // may run at the same time, but at most eight calls of the provider. They must not call the broker. One that ignores
-// its context delays no call of the broker beyond that call's context, but may outlast Close. The query for a cluster's
-// masters may outlast Close too. Expired credentials need no action: the server closes the connection, and the next one
-// gets new credentials.
+// its context delays no call of the broker beyond that call's context, but may outlast Close. The query for the masters
+// and slots of a cluster, or for Sentinel's master, may outlast Close too. Expired credentials need no action: the
+// server closes the connection, and the next one gets new credentials.
 //
 // # Publishing
 //
@@ -104,8 +104,9 @@
 // ProbeTimeout, whatever Publish's context. While the server is up and Options.MaxRate is not set, no message waits for
 // a timer.
 //
-// The queue holds at most 65,536 messages and 32 MiB, each for at most 30 seconds (Options.QueueMessages, QueueBytes,
-// QueueAge). Messages in flight count too. After it was full, waiting calls continue when half of it is free.
+// The queue holds at most 65,536 messages and 32 MiB (Options.QueueMessages, QueueBytes). Messages in flight count too.
+// After it was full, waiting calls continue when half of it is free. In an outage, and with MaxRate, a message waits
+// for at most 30 seconds (QueueAge).
 //
 // While the server is down the queue stays, and is sent afterwards in order. A message that was written whole and had
 // no reply when a connection broke is lost as uncertain: it may have arrived, and is not sent again. A message that was
@@ -166,13 +167,13 @@
 // (BackoffMin and 250 milliseconds) after the loss of the connection. The log has a line for each reason that the
 // server gives.
 //
-// Messages that waited for the server are not sent as soon as it is back, because other nodes have not resubscribed
-// yet. They wait until the interrupted subscriptions of this broker are live, and for as long as the pauses of other
-// brokers may last: from 100 milliseconds (twice BackoffMin) after a short outage to 2 seconds (BackoffMax) after a
-// long one. If the subscriptions do not return, the wait ends after twice BackoffMax, or 1 second if that is longer.
-// Close ends it too. A node that takes longer to return has a gap, which its broker reports. The messages that it
-// misses count as sent. After a server turned out not to belong to the fleet, queued messages wait in the same way, for
-// at least one ProbeInterval, because other brokers notice later.
+// After an outage the messages in the queue are not sent at once, because other nodes have not resubscribed yet. They
+// wait until the interrupted subscriptions of this broker are live, and for as long as the pauses of other brokers may
+// last: from 100 milliseconds (twice BackoffMin) after a short outage to 2 seconds (BackoffMax) after a long one. If
+// the subscriptions do not return, the wait ends after twice BackoffMax, or 1 second if that is longer. Close ends it
+// too. A node that takes longer to return has a gap, which its broker reports. The messages that it misses count as
+// sent. After a server turned out not to belong to the fleet, queued messages wait in the same way, for at least one
+// ProbeInterval, because other brokers notice later.
 //
 // A Logger's handler is called by goroutines of the broker, partly with a lock held. It must not call the broker, and
 // should not block.
@@ -186,10 +187,10 @@
 //	*ServerError                  Subscribe, Add,            correct the password (WRONGPASS, NOAUTH), or grant the
 //	                              Subscribers, Responders,   permission (NOPERM, see Permissions). For another code see
 //	                              Interrupted, losses        Reply: some pass by themselves, such as LOADING.
-//	*MembershipError              the same                   correct the address if it recurs: the broker looks for
+//	*MembershipError              the same calls             correct the address if it recurs: the broker looks for
 //	                                                         another server by itself
 //	ErrTooOld                     losses                     send the state anew; a longer outage needs a larger QueueAge
-//	network and TLS errors,       as *ServerError            before the first connection: check address, TLS and network.
+//	network and TLS errors,       the same calls             before the first connection: check address, TLS and network.
 //	  *broker.TimeoutError                                   Later the broker reconnects; call again what failed.
 //
 // A loss arrives at functions of OnLoss and, in a *broker.LossError, from Flush or Close. It counts messages and does
@@ -203,10 +204,10 @@
 // classic pub/sub are apart: brokers with and without the option never receive each other's messages, and do not count
 // each other. So all nodes of a fleet must have the same setting.
 //
-// A broker that is subscribed to a Socket.IO namespace, or to Control, counts the subscribers that these have with the
-// other setting: when it subscribes, and once in every 30 ProbeIntervals. The log has one line when there are some, and
-// one when there are none any more. It does not see processes that only publish. A user needs PUBSUB NUMSUB and
-// SHARDNUMSUB for it; without them, or before Redis 7, the broker does not count.
+// A broker checks whether others use its prefix with the other setting. When it subscribes to Control or to a Socket.IO
+// namespace, and then once in every 30 ProbeIntervals, it counts the subscribers that these have with the other
+// setting. The log has one line when there are some, and one when there are none any more. Processes that only publish
+// are not noticed. The check needs PUBSUB NUMSUB and SHARDNUMSUB; without them, or before Redis 7, there is none.
 //
 // There are no patterns: EveryRoom and Uncounted are a *broker.ProtocolError, and Capabilities say OnlyExactly. So
 // namespaces of package backplane are dynamic. Package adapter speaks the wire of Socket.IO's sharded adapter on such a
@@ -223,8 +224,8 @@
 //     MOVED. The broker follows them. It requests the list of slots (CLUSTER SLOTS) when it is first used, when it has
 //     lost a server, and while a slot has no master.
 //   - A message that was refused with MOVED is sent to the new master 50 milliseconds later, in its place in the order,
-//     so that subscribers can move first. It is lost, with the refusal, if the new master's queue is full, or if its
-//     slot moves once more before it is sent.
+//     so that subscribers can move first. It is lost, with the refusal, if the queue of messages without a known
+//     master is full, or if its slot moves once more before it is sent.
 //   - Messages to a slot without a master wait, at most QueueAge. The first ones may be lost, because the server
 //     refuses them with CLUSTERDOWN before the broker knows. If the cluster's option
 //     cluster-allow-pubsubshard-when-down is off, its servers refuse all messages while the cluster is down, and these
@@ -233,8 +234,8 @@
 //     Messages on other channels arrive meanwhile. Channels that fail later become a part of the interruption. The
 //     receiver owns the list of filters; it does not change. If some channels return and others do not for twice
 //     BackoffMax, the receiver gets Resumed and, directly after it, Interrupted with the filters of the others.
-//   - Add does not wait for a master that cannot be reached, if other channels of the subscription are live: these
-//     filters become a part of the interruption, or begin one.
+//   - Add does not wait for a master that cannot be reached, if other channels of the subscription are live: the
+//     filters of that master become a part of the interruption, or begin one.
 //
 // # Servers
 //
@@ -350,7 +351,7 @@
 //
 //	+publish
 //	+subscribe +psubscribe +unsubscribe +punsubscribe
-//	+spublish +ssubscribe +sunsubscribe   with Options.Sharded, in place of these and +publish
+//	+spublish +ssubscribe +sunsubscribe   with Options.Sharded, in place of the two lines above
 //	+pubsub|numsub +pubsub|channels       for Subscribers and Responders; with Options.Sharded
 //	                                      +pubsub|shardnumsub +pubsub|shardchannels
 //	+info                                 for them, on a single server with replicas

@@ -57,7 +57,7 @@ func (e *ServerError) RedisError() {}
 // So do Subscribe and Add while no subscription is interrupted.
 type MembershipError struct {
 	Addr string
-	// Reason says what the server is instead, such as a replica.
+	// Reason is what the server is instead, such as a replica.
 	Reason string
 }
 

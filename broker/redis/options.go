@@ -26,9 +26,10 @@ type Options struct {
 	// after the broker.
 	SubscribeClient redis.UniversalClient
 
-	// Logger gets a line for each lost and each restored connection, and one if other brokers use the prefix with the
-	// other setting of Sharded. While a function is registered by OnLoss, as by a node, which logs outages itself, the
-	// lines about connections have level debug. Nil means slog.Default(). For silence set slog.New(slog.DiscardHandler).
+	// Logger gets a line for each lost and each restored connection, for lost messages, and if other brokers use the
+	// prefix with the other setting of Sharded. While a function is registered by OnLoss, as by a node, which logs outages
+	// itself, the lines about connections have level debug, and there is none for lost messages. Nil means
+	// slog.Default(). For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	conns *lifecycle.Log // of the lines about connections
@@ -36,8 +37,9 @@ type Options struct {
 	// QueueMessages, QueueBytes and QueueAge limit the queue, so that an outage costs a limited amount of memory, and
 	// messages sent after it are not stale. Publish waits while the queue holds QueueMessages messages or QueueBytes
 	// bytes. Messages in flight count (up to 256 KiB), and bytes include channel names and about 40 bytes for each
-	// message. A message larger than QueueBytes is accepted into an empty queue. A message older than QueueAge is lost,
-	// and reported. Zero or less means 65,536 messages, 32 MiB and 30 seconds; a negative QueueAge means no age limit.
+	// message. A message larger than QueueBytes is accepted into an empty queue. In an outage, and with MaxRate, a queued
+	// message older than QueueAge is lost, and reported. Zero means 65,536 messages, 32 MiB and 30 seconds. Less than zero
+	// means the same, except that a negative QueueAge means no limit.
 	QueueMessages int
 	QueueBytes    int
 	QueueAge      time.Duration
