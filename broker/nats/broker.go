@@ -27,11 +27,11 @@ type Broker struct {
 
 var _ broker.Broker = (*Broker)(nil)
 
-// Open makes a broker for one server or a cluster, from addresses separated by commas:
-// nats://host:4222 or tls://host:4222. They have user and password (nats://user:password@host) or
-// a token (nats://token@host) if the servers require them. In these, all characters except
-// letters, digits and -._~ must be escaped, as in a URL. Open does not connect: the broker opens
-// connections when it needs them. nil options mean the defaults.
+// Open makes a broker for one server or a cluster, from addresses separated by commas: nats://host:4222 or
+// tls://host:4222. host alone means nats://host:4222. An address has a user and a password (nats://user:password@host)
+// or a token (nats://token@host) if the servers require them. In these, all characters except letters, digits and -._~
+// must be escaped, as in a URL. Open does not connect: the broker opens connections when it needs them. nil options
+// mean the defaults.
 //
 // Errors: *AddressError, *PrefixError, and the errors of Options.NATS.
 func Open(addresses string, opts *Options) (*Broker, error) {

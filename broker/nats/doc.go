@@ -101,13 +101,14 @@
 //
 // # Publishing
 //
-// Publish passes the message to nats.go, which writes several messages at once. These writes never wait: a
-// goroutine writes the bytes that the operating system does not accept at once. A server does not acknowledge messages.
-// The broker sends a ping after them, whose reply acknowledges them: when a quarter of 4 MiB (Options.WindowBytes) is
-// in flight, when a Flush or Close waits, and otherwise after 50 milliseconds. At most 4 MiB are in flight without a
-// reply; further messages wait in the queue. What is queued or in flight is at most 65,536 messages and 32 MiB
-// (Options.QueueMessages, QueueBytes), and no message waits in the queue for more than 30 seconds (QueueAge). After
-// the limit was reached, waiting calls continue when half of it is free.
+// Publish passes the message to nats.go, which writes several messages at once. These writes never wait: a goroutine
+// writes the bytes that the operating system does not accept at once. A server does not acknowledge messages. The
+// broker sends a ping after them, whose reply acknowledges them. It does this at once when a quarter of 4 MiB
+// (Options.WindowBytes) is in flight, when a call waits, and after a message that its own subscriptions get; otherwise
+// after 50 milliseconds. At most 4 MiB are in flight without a reply; further messages wait in the queue. What is
+// queued or in flight is at most 65,536 messages and 32 MiB (Options.QueueMessages, QueueBytes). After the limit was
+// reached, waiting calls continue when half of it is free. In an outage a message waits for at most 30 seconds
+// (QueueAge).
 //
 // While the server is down the queue stays, and is sent afterwards in order. All messages in flight when a connection
 // broke are lost as uncertain, and are not sent again. Most of them have usually arrived: the server had processed
@@ -118,11 +119,11 @@
 // began.
 //
 // Sent and flushed mean that the server has processed the message. A node that is not subscribed at that moment does
-// not get the message. Messages that waited for a connection are not sent as soon as there is one, because other nodes
-// have not resubscribed yet. They wait until the server has granted or refused the filters of this broker, and then for
-// as long as the pauses of other brokers may last: from 100 milliseconds (twice BackoffMin) after a short outage to 2
-// seconds (BackoffMax) after a long one. Close ends this wait. A node that takes longer to return has a gap, which its
-// broker reports; the messages that it misses count as sent.
+// not get the message. After an outage the messages in the queue are not sent at once, because other nodes have not
+// resubscribed yet. They wait until the server has granted or refused the filters of this broker, and then for as long
+// as the pauses of other brokers may last: from 100 milliseconds (twice BackoffMin) after a short outage to 2 seconds
+// (BackoffMax) after a long one. Close ends this wait. A node that takes longer to return has a gap, which its broker
+// reports; the messages that it misses count as sent.
 //
 // Capabilities.MaxPayload is the limit of the options, and does not change. A server whose max_payload leaves less
 // room makes Publish return a *broker.PayloadError with that limit, from the first connection to it on.
@@ -175,8 +176,8 @@
 //
 // A message that the server refuses is lost, with its violation; those before and after it are not. The server reports
 // how many messages in flight it has refused, but not which. The number of lost messages is always right. If the
-// permission changed more than once among the messages in flight, some that were sent may count as lost, and as many
-// that were lost as sent.
+// permission changed more than once among the messages in flight, the broker may take a lost message for a sent one,
+// and a sent message for a lost one.
 //
 // A server usually sends the reason before it closes a connection. The receivers get the reason: an error that wraps
 // nats.ErrAuthExpired, nats.ErrAccountAuthExpired, nats.ErrAuthRevoked, nats.ErrAuthorization,
@@ -208,7 +209,7 @@
 // Resumed. So one publisher's messages keep their order across channels and servers.
 //
 // Each connection of a publisher has an id, by which a receiver knows the later of two connections. An id is the hash
-// (SHA-256, 56 bits) of the next connection's id. So only the publisher can make the next id, and a forged message
+// (SHA-256, 56 bits) of the id that follows it. So only the publisher knows the following id, and a forged message
 // cannot displace a real one. A publisher makes 4,096 ids in advance. A subscription remembers the ids of 8,192 to
 // 16,384 connections. A late message may be delivered out of order in three cases:
 //

@@ -23,9 +23,10 @@ type Options struct {
 	// documentation).
 	NATS []nats.Option
 
-	// Logger gets a line for each lost and each restored connection: at level debug while a function
-	// is registered by OnLoss, as by a node, which logs outages itself. Nil means slog.Default(). For
-	// silence set slog.New(slog.DiscardHandler).
+	// Logger gets a line for each lost and each restored connection, for lost messages, and for refused subscriptions.
+	// While a function is registered by OnLoss, as by a node, which logs outages itself, the lines about connections have
+	// level debug, and there is none for lost messages. Nil means slog.Default(). For silence set
+	// slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	conns *lifecycle.Log // of the lines about connections
@@ -33,8 +34,9 @@ type Options struct {
 	// QueueMessages, QueueBytes and QueueAge limit the messages that are queued or in flight, so that an outage costs a
 	// limited amount of memory, and messages sent after it are not stale. Publish waits while there are QueueMessages
 	// messages or QueueBytes bytes. Bytes include the frame (see Subjects in the package documentation). A message larger
-	// than QueueBytes is accepted when there is no other. A message that has waited longer than QueueAge is lost, and
-	// reported. Zero or less means 65,536 messages, 32 MiB and 30 seconds; a negative QueueAge means no age limit.
+	// than QueueBytes is accepted when there is no other. In an outage a queued message older than QueueAge is lost, and
+	// reported. Zero means 65,536 messages, 32 MiB and 30 seconds. Less than zero means the same, except that a negative
+	// QueueAge means no limit.
 	QueueMessages int
 	QueueBytes    int
 	QueueAge      time.Duration
