@@ -223,7 +223,7 @@ func (b *Broker) change() {
 	}
 }
 
-// Stats implements broker.Broker. Interrupted is the sum over all subscriptions.
+// Stats implements broker.Broker.
 func (b *Broker) Stats() broker.Stats {
 	var st broker.Stats
 	b.out.Fill(&st)

@@ -41,13 +41,14 @@
 // the test gave or memorytest.ErrCut. When the link is restored they get Resumed, and the outbox is sent in order, also
 // to the node itself. The receivers of a frozen node are not called. They miss messages only if their queue is full. A
 // killed node loses its outbox without a call to the functions of OnLoss, and its calls return broker.ErrClosed. The
-// functions of OnLoss are called by a goroutine that the first message published in a fault starts.
+// functions of OnLoss are called by a goroutine that the first message published in a fault starts. Without such
+// a function, slog.Default() gets a line for each loss.
 //
 // # Calls that wait
 //
 // Each of them ends when its context does.
 //
-//	Publish                      for slow receivers; in a fault while the outbox is full
+//	Publish                      for slow receivers, for at most SlowReceiver; in a fault while the outbox is full
 //	Flush                        in a fault until the outbox is sent or too old; else it returns at once
 //	Subscribe, Add, Subscribers, in a fault until it has ended; else they return at once
 //	  Responders
@@ -64,11 +65,11 @@
 //	*broker.NameError     Publish, Subscribe, Add,       choose another name
 //	                      Subscribers, Responders
 //	*broker.PayloadError  Publish                        send less, or raise MaxPayload
-//	*broker.LossError     Flush, Close                   only after a fault: send again what must arrive
+//	*broker.LossError     Flush, Close                   only with a fault: send again what must arrive
 //	*broker.LossError     Interrupted                    make the receiver faster, or raise QueueMessages or QueueBytes
 //	memorytest.ErrCut, or Interrupted                    none: Resumed comes when the test restores the link
 //	  the error of Cut
-//	ErrTooOld             losses                         only after a fault: heal it earlier, or raise OutboxAge
+//	ErrTooOld             losses                         only in a fault: heal it earlier, or raise OutboxAge
 //	broker.ErrClosed      all but Remove and Close,      make no more calls
 //	                      after Close
 //	the context's error   all with a context             call again with more time, except Broker.Close
