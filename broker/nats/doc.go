@@ -33,7 +33,8 @@
 //	Flush                       until the server has acknowledged each earlier message, or the message is lost
 //	Subscribe, Add              until the server has accepted the filters, and on a cluster until all servers know
 //	                            them (see Cluster). If no subscription of this broker is interrupted, they fail
-//	                            after one attempt to connect to each server, of at most ProbeTimeout each;
+//	                            after one attempt to connect to each server, of at most ProbeTimeout for each
+//	                            of its IP addresses and ProbeTimeout for the handshake;
 //	                            else they wait for the end of the outage
 //	Remove, Subscription.Close  for a running call of the receiver; never for a server
 //	Broker.Close                until the queue is sent or too old, and for running calls of receivers

@@ -65,8 +65,8 @@ type Options struct {
 	// ProbeInterval is how long a connection may be idle before the broker pings the server.
 	// ProbeTimeout is the time within which the server must then send anything before the
 	// connection counts as lost. So a dead link or a frozen server is noticed after at most the sum
-	// of both. ProbeTimeout also limits opening a connection to one server. Zero or less means 1
-	// second and 3 seconds.
+	// of both. ProbeTimeout also limits dialing one IP address of a server, and the handshake. Zero
+	// or less means 1 second and 3 seconds.
 	ProbeInterval time.Duration
 	ProbeTimeout  time.Duration
 
