@@ -34,6 +34,7 @@ type Conn struct {
 
 	received, comments atomic.Uint64
 	heard              atomic.Int64 // when the last message came, in Unix nanoseconds
+	handled            atomic.Int64 // when OnMessage returned last, in Unix nanoseconds; notYet while it runs
 	beat               *time.Timer
 
 	read chan struct{} // closed when the client is not read any more

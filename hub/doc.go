@@ -126,9 +126,8 @@
 // connection; the request's context ends when the client gives up. Panics of these five are reported, counted in Stats,
 // and end only their connection or request.
 //
-// While OnMessage runs, the hub reads nothing from that client: no further message, no answer to a ping, no close. If
-// the answer to a ping waits longer than PingTimeout behind messages, the connection is broken off with 1006. Do work
-// that may take seconds on another goroutine. SendAck in OnMessage cannot get the acknowledgement of its own
+// While OnMessage runs, the hub reads nothing from that client: no further message, no answer to a ping, no close. A
+// ping's answer that waits meanwhile is not missed. Do work that may take seconds on another goroutine. SendAck in OnMessage cannot get the acknowledgement of its own
 // connection: exclude that connection with Except.
 //
 // OnError runs on a goroutine of its own. It may block, and may call all methods except Close of the hub. Its panics are

@@ -62,8 +62,8 @@ type Options struct {
 	// proxies keep the connection open. Default: 25 s.
 	PingInterval time.Duration
 
-	// PingTimeout limits the answer to a ping. After that the connection is broken off. An answer is read after the
-	// client's earlier messages, when OnMessage has returned. Default: 20 s.
+	// PingTimeout limits the answer to a ping. After that the connection is broken off, unless OnMessage runs or messages
+	// were read meanwhile, which the answer may be behind: then the next ping decides. Default: 20 s.
 	PingTimeout time.Duration
 
 	// IdleTimeout closes a WebSocket with 1000 if its client has sent no message for that time. Pongs do not count.

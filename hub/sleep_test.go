@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,63 @@ func TestSleepingTab(t *testing.T) {
 				awake := open(false)
 				require.NoError(t, h.Send(t.Context(), hub.Everyone(), hub.Text("good morning")))
 				assert.Equal(t, hub.Text("good morning"), <-awake.out)
+				assert.NoError(t, errors.Join(h.Close(t.Context()), node.Close(t.Context()), b.Close(t.Context())))
+			})
+		})
+	}
+}
+
+// queued is a Socket whose answers to pings are behind messages that the hub has not read yet.
+type queued struct {
+	fake
+	idle func() bool
+}
+
+func (s *queued) Ping(ctx context.Context) error {
+	for !s.idle() {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// TestSlowHandler: a client is not broken off because OnMessage takes longer than PingTimeout, alone or with others
+// behind it. It is when it does not answer after that.
+func TestSlowHandler(t *testing.T) {
+	for name, takes := range map[string][]time.Duration{
+		"one": {2 * time.Minute}, "several": {9 * time.Second, 9 * time.Second, 9 * time.Second, 9 * time.Second, 9 * time.Second, 9 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := memorybroker.NewBus(nil).Broker()
+				node, err := backplane.New(b, nil)
+				require.NoError(t, err)
+				var left atomic.Int64
+				left.Store(int64(len(takes)))
+				var reason atomic.Pointer[hub.CloseError]
+				h, err := hub.New(t.Context(), node, "hub", &hub.Options{
+					OnMessage:    func(context.Context, *hub.Conn, hub.Message) error { time.Sleep(takes[left.Add(-1)]); return nil },
+					OnDisconnect: func(_ *hub.Conn, why *hub.CloseError) { reason.Store(why) },
+				})
+				require.NoError(t, err)
+				var dead atomic.Bool
+				s := &queued{fake{make(chan hub.Message, len(takes)), make(chan hub.Message, 1), make(chan struct{}), 0}, nil}
+				s.idle = func() bool { return !dead.Load() && left.Load() == 0 }
+				h.WebSocket(func(http.ResponseWriter, *http.Request, int) (hub.Socket, error) { return s, nil }).ServeHTTP(nil, &http.Request{})
+				for range takes {
+					s.in <- hub.Text("work")
+				}
+				time.Sleep(5 * time.Minute)
+				require.Nil(t, reason.Load())
+				require.Zero(t, left.Load())
+				dead.Store(true)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				require.NotNil(t, reason.Load(), "a client that does not answer")
+				assert.ErrorIs(t, reason.Load(), hub.ErrUnresponsive)
 				assert.NoError(t, errors.Join(h.Close(t.Context()), node.Close(t.Context()), b.Close(t.Context())))
 			})
 		})

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -127,7 +128,10 @@ func (c *Conn) readSocket() {
 		case !m.Binary && !utf8.Valid(m.Data):
 			c.endIn(reasonOnly, &CloseError{Code: codeInvalid, Reason: "text is not valid UTF-8"})
 		case o.OnMessage != nil:
-			c.after("OnMessage", c.hub.guard("OnMessage", c.id, func() error { return o.OnMessage(c.ctx, c, m) }))
+			c.handled.Store(notYet)
+			err := c.hub.guard("OnMessage", c.id, func() error { return o.OnMessage(c.ctx, c, m) })
+			c.handled.Store(time.Now().UnixNano())
+			c.after("OnMessage", err)
 		}
 	}
 }
@@ -179,6 +183,9 @@ func (c *Conn) interval() time.Duration {
 	return c.hub.opts.PingInterval
 }
 
+// notYet is later than every ping.
+const notYet = math.MaxInt64
+
 // onBeat runs on a goroutine of its own, which waits for the answer to a ping.
 func (c *Conn) onBeat() {
 	o := &c.hub.opts
@@ -188,11 +195,15 @@ func (c *Conn) onBeat() {
 		c.end(&CloseError{Code: codeNormal, Reason: "idle"}, true)
 		return
 	case quiet >= c.interval()/2:
+		sent := time.Now().UnixNano()
 		ctx, cancel := context.WithTimeout(c.ctx, o.PingTimeout)
 		err := c.socket.Ping(ctx)
+		late := ctx.Err() != nil
 		cancel()
-		if err != nil {
-			if ctx.Err() != nil { // Or the connection broke: Read returns the reason.
+		// Nothing is read while OnMessage runs, so the answer may wait behind messages.
+		unread := late && max(c.handled.Load(), c.heard.Load()) >= sent
+		if err != nil && !unread {
+			if late { // Or the connection broke: Read returns the reason.
 				err = ErrUnresponsive
 			}
 			c.end(&CloseError{Code: codeAbnormal, Err: err}, false)
