@@ -59,8 +59,9 @@ func (ns *Namespace) OnCustomRequest(hook CustomHook) {
 // In dialect v6 only Go nodes have such hooks; Node.js servers do not get the request, and a Go node that opened the
 // namespace at this moment may not be known yet. In dialect v5 Node.js servers respond too, but a newer one on the
 // same prefix would crash on the request. So CustomRequest first sends a harmless v5 request. If a server does not
-// respond to it like a v5 server, the custom request is not sent: the error is a *MixedFleetError. Neither is it sent
-// if that request fails, as in an outage: then the *backplane.PartialError comes without a value.
+// respond to it like a v5 server, the custom request is not sent: the error is a *MixedFleetError. If the harmless
+// request fails, as in an outage, the custom request is not sent either: the *backplane.PartialError comes without a
+// value.
 func (ns *Namespace) CustomRequest(ctx context.Context, data any) (*Replies, error) {
 	if ctx == nil {
 		return nil, backplane.ErrNilContext

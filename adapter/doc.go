@@ -24,13 +24,14 @@
 //
 // # Waits
 //
-// Only acknowledgements and methods with a context wait. What the methods wait for ends with their context, except a
-// local socket's method:
+// Only acknowledgements and methods with a context wait. Each wait of a method ends with its context, except the wait
+// for a local socket's method:
 //
-//	Server.Of                        the first call: the broker, until its servers respond; other nodes'
-//	                                 introductions, at most 250 ms; the probes of section "Older servers"; in
-//	                                 dialect V5 a RequestsTimeout if newer servers are connected
-//	Add, Join, SocketsJoin           in dynamic mode the broker, if a room is new here
+//	Server.Of                        the first call: the broker (section "Outages"); other nodes' introductions, at
+//	                                 most 250 ms; the probes of section "Older servers"; in dialect V5 a
+//	                                 RequestsTimeout if newer servers are connected
+//	Add, Join, SocketsJoin           in dynamic mode the broker, if a room is new here. RequestsTimeout does not limit
+//	                                 Add, or Join of a local socket.
 //	Emit, Emitter, ServerSideEmit    space in the broker's queue; Emit also what the next table says
 //	ServerEvent.Ack, the ack of an   space in the broker's queue, at most RequestsTimeout
 //	  AckSocket
@@ -42,7 +43,7 @@
 //	AwaitPeers, Ready, Flush         what their names say
 //	Drain, Close                     see "The end"
 //
-// Emit queries the broker or other servers first in these cases. Requests do that in the first case:
+// Emit queries the broker or other servers first in these cases. Requests with InAll do that too:
 //
 //	InAll                            on Redis, and in dialect V5: lists of the sockets, at most RequestsTimeout
 //	Except with names of rooms       on Redis in V6: a count every two Heartbeats. With servers older than 6.1 connected,
@@ -51,6 +52,8 @@
 //
 // Emit, EmitWithAck, Disconnect, DisconnectSockets, SocketsJoin and SocketsLeave call the methods of local sockets on
 // the goroutine of their caller. A method that blocks, blocks that caller, also after its context has ended.
+// FetchSockets and EachSocket wait for the Describe methods of local sockets, within the limits of section "Callbacks"
+// of package backplane.
 //
 // # Order and delivery
 //
@@ -75,8 +78,11 @@
 // While the broker's servers are down, local sockets still get events, and emitted events wait in the broker's queue
 // within its limits. Emit, and with InAll also EmitWithAck, SocketsJoin and others like it, fail with ErrUnresolved and
 // do nothing if they must list sockets first (section "Waits"). Requests to the fleet return by their deadline with a
-// *backplane.PartialError, and have the local part of the result. Server.Of waits for the servers. In dynamic mode Add
-// and Join do not wait during an interruption: the rooms are subscribed to after it.
+// *backplane.PartialError, and have the local part of the result. In dynamic mode Add and Join do not wait during an
+// interruption: the rooms are subscribed to after it.
+//
+// Server.Of waits for the end of an outage that has interrupted a namespace of this server. Otherwise, such as for the
+// first namespace while the servers are down, it may return the failure of one attempt to connect: call it again.
 //
 // When the servers return, the broker restores the subscriptions and sends its queue. Nodes reconnect one by one: queued
 // events reach the nodes that are connected when they are sent. Redis and NATS brokers therefore wait a short time
@@ -108,10 +114,13 @@
 //	  Joined, Left                                this server, the caller's
 //	OnBroadcast, OnOperation, IsID                the worker; IsID also that of the       no, and it must not call
 //	                                              caller of Join or SocketsJoin           the namespace
-//	Describe, Redact                              some of their own                       no
+//	Describe, Redact                              one for each socket, at most 64 for a   no
+//	                                              query at a time
 //	Refuse                                        the caller's of Server.Of, and for      no
 //	                                              Links the server's, at the same time
-//	observers                                     mostly that of the observed operation   no
+//	observers                                     that of the observed operation, or one  no
+//	                                              of the server's
+//	Changed of observers                          one of its own for each link            yes: later changes wait
 //	OnServerSideEmit, custom hooks                one for each call, at most 256 in a     until its context ends; more
 //	                                              namespace at a time                     calls wait
 //	functions of EmitWithAckFunc                  the caller's, or with several links     yes, within the timeout
@@ -139,8 +148,8 @@
 // # Errors
 //
 // Use errors.Is and errors.As: errors are often in a *backplane.OpError, and with several links in a *[LinkError]. If
-// several links fail, their errors are joined; the other links have sent the event, so a repeated Emit duplicates it
-// there.
+// several links fail, their errors are joined. An Emit that fails on a link while sending has sent the event on the
+// others, and a repeated Emit duplicates it there.
 //
 //	*backplane.OptionError     New, NewEmitter, Of, Drain       correct the option
 //	*backplane.NameError,      calls with a name                use another name
@@ -165,6 +174,7 @@
 //	ErrAcknowledged            ServerEvent.Ack                  none: the sender has a response, or wants none
 //	errors.ErrUnsupported      requests, ServerSideEmit,        use another call: the dialect, or an Emitter, does not
 //	                           Emitter                          have the operation
+//	backplane.ErrNilContext    every call with a context        pass a context
 //	the broker's error         Of, Emit, ServerSideEmit,        call again. After Emit, local sockets have the event.
 //	                           Emitter; in dynamic mode Add,    The broker's documentation lists its errors.
 //	                           Join, SocketsJoin
@@ -272,7 +282,7 @@
 //     that harms no version. Otherwise the error is a *[MixedFleetError].
 //   - Sockets are joined, taken out and disconnected by id only when a server of the right generation has listed them.
 //   - Binary data is sent in v5's own form only while all servers are known to be v5. Otherwise v5's clients get it in
-//     the form that it has in JSON. Server.Of finds that out before it returns.
+//     the form that it has in JSON. Server.Of checks the versions before it returns.
 //   - Data that only Go nodes understand travels in places that all tested versions ignore.
 //
 // The package checks content against JavaScript's behaviour, before anything is published or delivered. The check

@@ -9,8 +9,8 @@ import (
 )
 
 // Health returns the state of the server's link to its fleet, as backplane.Node.Health does, for a readiness probe: it
-// does no I/O and does not wait. With several links a direction is up if it is up on each of them, and the result has
-// the first link on which it is down.
+// does no I/O and does not wait. With several links a direction is up if it is up on each of them. If it is down on
+// some, the result has its state on the first of these.
 func (s *Server) Health() (out observe.Health) {
 	for i, l := range s.links {
 		h := l.node.Health()

@@ -62,7 +62,8 @@ func (s *Server) AwaitPeers(ctx context.Context, n int) ([]observe.Peer, error) 
 }
 
 // Peers returns the other servers with the namespace. It queries the broker, but none of the servers. A Go node on
-// several links is listed once; it is in Lost, or in Unresponsive, if it is so on every link that it was on.
+// several links is listed once: in List if it is in that of any link, else in Unresponsive if it is in that of any link,
+// else in Lost.
 //
 // If a broker does not respond, Peers returns the last known state with the error: the context's error unwrapped, or a
 // *backplane.OpError, in a *LinkError if there are several links. If the *backplane.OpError wraps a *broker.InexactError

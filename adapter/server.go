@@ -50,8 +50,8 @@ func (o *opening) isDone() bool {
 	}
 }
 
-// New makes a server on a broker of its own (the first call of Of returns an error for a broker that another server
-// uses). It does no I/O. It returns a *backplane.OptionError.
+// New makes a server on a broker of its own. It does no I/O. It returns a *backplane.OptionError. For a broker that
+// another server of this process uses, the first call of Of returns the *backplane.OptionError.
 func New(b broker.Broker, opts *Options) (*Server, error) {
 	o := opts.withDefaults()
 	if err := o.validate(b); err != nil {
@@ -148,17 +148,20 @@ func (s *Server) Prefix() string { return s.Broker().Capabilities().Prefix }
 func (s *Server) RequestsTimeout() time.Duration { return s.opts.RequestsTimeout }
 
 // Of returns a namespace. It is live: later messages of other nodes arrive, until a reported interruption. The first
-// call opens it and may wait for the broker; later calls return the same value, until it is closed. Like in Socket.IO,
-// "chat" is "/chat", and "" is "/". In dialect v5 it also finds out whether newer servers are connected, which takes a
-// RequestsTimeout if they are. In dialect v6 it probes the versions of servers without a response channel of their own,
-// for at most half of RequestsTimeout. On a broker that cannot count, the first call also waits until this server and
-// the others know each other, for at most 250 ms, or a quarter of RequestsTimeout if that is shorter. The first server
-// of a fleet waits for this whole time.
+// call opens it; later calls return the same value, until it is closed. Like in Socket.IO, "chat" is "/chat", and "" is
+// "/".
+//
+// If an outage has interrupted a namespace of this server, the first call waits for the end of the outage. Otherwise,
+// such as for the first namespace, it may return the failure of one attempt to connect: call it again. In dialect v5 Of
+// also finds out whether newer servers are connected, which takes a RequestsTimeout if they are. In dialect v6 it
+// probes the versions of servers without a response channel of their own, for at most half of RequestsTimeout. On a
+// broker that cannot count, the first call also waits until this server and the others know each other, for at most 250
+// ms, or a quarter of RequestsTimeout if that is shorter. The first server of a fleet waits for this whole time.
 //
 // It returns a *broker.NameError or *backplane.NameError for an unusable name, such as one with a comma, a
-// *broker.PayloadError for one that is too long for a message of the broker, a *backplane.OptionError for a mode that the
-// broker does not have or an unknown operation in the result of Refuse, backplane.ErrClosed, and the broker's or the
-// context's error. After the last two the next call tries again.
+// *broker.PayloadError for one that is too long for a message of the broker, a *backplane.OptionError for a broker that
+// another server uses, a mode that the broker does not have or an unknown operation in the result of Refuse,
+// backplane.ErrClosed, and the broker's or the context's error. After the last two the next call tries again.
 func (s *Server) Of(ctx context.Context, name string) (*Namespace, error) {
 	if s.namespaces == nil {
 		return nil, errNoServer
