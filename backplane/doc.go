@@ -33,8 +33,8 @@
 //
 // # Waits
 //
-// Only methods with a context wait, and the functions ack of DeliverAck and reply of OnEvent. Each wait of a method ends
-// with its context, except the wait for a local member's method:
+// Only methods with a context wait, and the functions ack of DeliverAck and reply of OnEvent. Each wait of a method
+// ends with its context, except the wait for a callback on the caller's goroutine, such as a local member's method:
 //
 //	Node.Namespace               the broker (section "Outages"); other nodes' introductions, at most 250 ms
 //	Add, Join, JoinAll           in dynamic mode the broker, if a room is new here (section "Subscriptions")
@@ -56,20 +56,19 @@
 // accepted it. Each member gets a message at most once, and nothing is sent again. A lost message is reported to
 // Options.OnError.
 //
-// Two messages that a node sends one after the other arrive everywhere in that order:
+// Two messages that a node or an emitter sends one after the other arrive everywhere in that order:
 //
-//	broadcasts to the same single room; one to All().InAll(rooms...)        always
-//	  counts as a broadcast to the first of the rooms
-//	broadcasts that each go to all members or to several rooms              always
-//	operations on members, such as JoinAll and DisconnectAll, and           always
-//	  BroadcastAck
-//	other pairs, such as a Broadcast and a JoinAll or BroadcastAck          if the broker's Capabilities say
-//	                                                                        OrderAcrossChannels: all of ours do,
-//	                                                                        except Redis Cluster
+//	both are broadcasts to the same single room                            always
+//	both are broadcasts to all members or to several rooms                 always
+//	both are operations on members, such as JoinAll, or BroadcastAcks      always
+//	other pairs, such as a Broadcast and a JoinAll                         if the broker's Capabilities say
+//	                                                                       OrderAcrossChannels: all of ours do,
+//	                                                                       except Redis Cluster
 //
-// Nodes carry out operations on members in their place among the broadcasts. Queries, such as Members, and each Request
-// and Event run on other goroutines, in no order. Messages of two nodes, and those of two goroutines of one node, have
-// no common order: two members may get them in different orders.
+// A broadcast to All().InAll(rooms...) counts as one to the first of the rooms. Nodes carry out operations on members
+// in their place among the broadcasts. Queries, such as Members, and each Request and Event run on other goroutines, in
+// no order. Messages of two nodes, and those of two goroutines of one node, have no common order: two members may get
+// them in different orders.
 //
 // # Outages
 //
@@ -127,9 +126,8 @@
 // The rules are these:
 //
 //   - It becomes dynamic if U is more than 1 + R/100 + 4 L, and R is at most 50,000.
-//   - It becomes static if R is more than 75,000, or if N is more than 250 and also more than
-//     half of the U at which it became dynamic. Then it stays static for at least 10 s. This
-//     time doubles with each such change, up to 10 min.
+//   - It becomes static if R is more than 75,000, or if N is more than both 250 and half of the U at which it became
+//     dynamic. Then it stays static for at least 10 s. This time doubles with each such change, up to 10 min.
 //   - It stays static for good when an Emitter or a Node.js server has put members of this node
 //     into rooms; and, with a report to OnError, when the broker has refused a room.
 //   - It is always dynamic on a broker without a subscription to every room
@@ -157,9 +155,8 @@
 //   - An operation on a selection, such as JoinAll, is carried out on this node first, whatever the state of the broker.
 //     If the request to the others is refused after that, the error is a *PartialError that wraps the refusal.
 //   - An operation on one member is acknowledged: nil means that the node with the member carried it out. An error of
-//     the request is in an *[OpError], also a *PartialError. [ErrNoSuchMember] comes as soon as every node has responded
-//     that it does not have the member. A member of another node takes one request for each room: after an error it may
-//     be in some of the rooms.
+//     the request is in an *[OpError], also a *PartialError. [ErrNoSuchMember] comes as soon as every node has
+//     responded that it does not have the member.
 //
 // A request goes to every node that is subscribed at that moment, and each gets it at most once. A result names the
 // known peers that responded and those that are missing, and counts the foreign peers: see [Coverage].
@@ -181,24 +178,24 @@
 //
 // On a broker that counts, the next request notices a crash, and a waiting request notices it at the end of each
 // quarter of its time. On any broker a crash is noticed at most Options.PeerTimeout and half a Heartbeat after the
-// node's last sign of life, and requests that wait for the node end at that moment. From the moment at which it is
-// noticed until PeerTimeout after that sign of life, the node is missing with [ErrPeerLost]. Then it is forgotten,
-// unless the broker still counts it, such as a frozen process: it is missing as long as it is counted. A node that
-// returns announces itself again.
+// node's last sign of life, and requests that wait for the node end at that moment. Once that is noticed, the node
+// is missing with [ErrPeerLost] until PeerTimeout has elapsed since its last sign of life. Then it is forgotten. A node
+// that the broker still counts, such as a frozen process, is missing as long as it is counted. A node that returns
+// announces itself again.
 //
 // Where the broker cannot count, a node that has just started, or whose link was just restored, waits until the others
 // have introduced themselves: at most 250 ms. Node.Namespace, Peers and requests wait in this way. A known peer that
-// has not introduced itself after that time is missing with [ErrNotIntroduced]. The same error, without such a peer,
-// reports a result that may lack unknown nodes. A node that received no message of another node assumes that it is
-// alone.
+// has not introduced itself after that time is missing with [ErrNotIntroduced]. ErrNotIntroduced without such a peer
+// means that the result may lack nodes that this node does not know. A node that received no message of another node
+// assumes that it is alone.
 //
 // Each 250 ms of this section is a quarter of RequestsTimeout if that is shorter.
 //
 // # Callbacks
 //
 //	callback                                      goroutine                               it may block
-//	Deliver, DeliverAck, Disconnect, Joined,      the namespace's worker; for calls of    no
-//	  Left, Prepare                               this node, the caller's
+//	Deliver, DeliverAck, Disconnect,              the namespace's worker; for calls of    no
+//	  DisconnectFor, Joined, Left, Prepare        this node, the caller's
 //	OnOperation, IsID                             the worker; IsID also that of the       no, and it must not call
 //	                                              caller of Join or JoinAll               the namespace
 //	Describe                                      one for each call, at most 64 for a     no
@@ -257,7 +254,7 @@
 // error is returned as it is if the context had ended before the call.
 //
 //	*OptionError            New, NewEmitter, NewKeyring,     correct the option
-//	                        Namespace, Drain
+//	                        Keyring.Set, Namespace, Drain
 //	*NameError,             calls with a name                use another name
 //	  *broker.NameError
 //	*broker.PayloadError    Broadcast, Event, requests,      send less, or raise the limit of the broker
@@ -288,10 +285,12 @@
 //	*MessageError                      find the program that publishes on these channels, or the key that differs
 //	ErrOverflow, ErrTooLarge           none if rare; else the fleet has more nodes or namespaces than the limits
 //	ErrDuplicateID                     give each node an id of its own
+//	ErrDuplicateMember                 give each member an id of its own: members of two nodes have the same
 //	ErrRefused, *NameError             none: Refuse, OnOperation or IsID refused an operation
 //	ErrBusy                            this node has more requests than it can carry out: send fewer, or add nodes
-//	other *OpErrors                    a response or an announcement was not sent, or a room not subscribed to: Err has
-//	                                   the cause
+//	other *OpErrors                    a response was not sent, or not in full, or a room not subscribed to: Err has the
+//	                                   cause
+//	the broker's error                 an announcement was not sent: see the documentation of the broker
 //
 // # The end
 //
@@ -309,10 +308,11 @@
 // # Limits
 //
 // The limits of this section are fixed; those in [Options] can be changed. The numbers of namespaces, members and rooms
-// have no limit here. Other nodes may put members of this node into rooms 1,048,576 times in one request. All such
-// memberships of a namespace may take 512 MiB: each counts with 96 bytes and the room's name. More is refused: it is
-// reported as an *[OpError], and the requester misses this node with [ErrRefused]. A message, which is a payload with
-// its header and the names of its rooms, has at most Capabilities.MaxPayload bytes of the broker.
+// have no limit here. One request of another node may make 1,048,576 memberships: selected members times rooms. All
+// memberships of a namespace that such requests made may take 512 MiB: each counts with 96 bytes and the room's name.
+// More is refused: it is reported as an *[OpError], and the requester misses this node with [ErrRefused]. A message,
+// which is a payload with its header and the names of its rooms, has at most Capabilities.MaxPayload bytes of the
+// broker.
 //
 // The inbound queue of a namespace holds 8,192 messages and 64 MiB of payloads. The worker takes the whole queue at
 // once, so up to twice as much is in memory. While the queue is full, the broker's reader waits for the worker, and
@@ -330,9 +330,10 @@
 // A node makes at most four responses to queries at a time, and one large one besides: with more than 256 members with
 // details, or with more than 4,096 names. All five together take about 100 MiB at most. A list for a Crossroom node is
 // made and sent in messages of about 256 KiB, as long as the requester waits: until RequestsTimeout has elapsed, or it
-// leaves. A large response for which the broker counts no listener is not made. Other servers accept a list in one
-// message only. If the list is larger than the broker allows, or than 24 MiB, the data of members is omitted, and then
-// members; that is reported as an *[OpError]. The data of one member is limited to [MaxDescription] bytes.
+// leaves. On a broker that counts, a large response is made only if the requester is still subscribed. Other servers
+// accept a list in one message only. If the list is larger than the broker allows, or than 24 MiB, the data of members
+// is omitted, and then members; that is reported as an *[OpError]. The data of one member is limited to
+// [MaxDescription] bytes.
 //
 // The responses to one request are limited to 64 MiB and 4,096 messages from one node, and to 256 MiB from all nodes.
 // The sizes are those in memory: each member counts with 96 bytes besides its own, and each name with 16. A node that
@@ -363,10 +364,11 @@
 //	NamespaceOptions.Refuse          the kind: these kinds are refused for every requester
 //	NamespaceOptions.OnOperation     the content: the application decides, with the origin, the rooms and the payload
 //
-// By default all processes are trusted and all kinds carried out. [Operations] names the kinds for the first two checks.
-// An operation that Refuse or OnOperation refuses is counted in Stats.Refused or Stats.RefusedBroadcasts, and reported as
-// an *[OpError] with [ErrRefused]. For a Crossroom node that waits for it, this node is missing with ErrRefused;
-// foreign peers have no form for that, and time out. Calls on this node are never refused.
+// By default all processes are trusted and all kinds carried out. [Operations] names the kinds for the first two
+// checks. An operation that Refuse or OnOperation refuses is counted in Stats.Refused or Stats.RefusedBroadcasts, and
+// reported as an *[OpError] with [ErrRefused]. For a Crossroom node that waits for it, this node is missing with
+// ErrRefused, except that Request and EventAck have the reason in Reply.Err. Foreign peers have no form for that, and
+// time out. Refuse and OnOperation do not apply to calls on this node.
 //
 // A node logs the disconnects that it carries out for other nodes at level info, and their joins and leaves at level
 // debug: four lines of a kind and namespace at once, and those that follow as one in a second, with their number.

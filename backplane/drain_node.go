@@ -18,8 +18,8 @@ import (
 //
 // Drain returns nil if all members have left and Close succeeded. If ctx ends first, Drain closes the node without
 // waiting, and returns the context's error; members that remain stay registered, as after Close. A call of Close after
-// Drain is not necessary. If perSecond is not positive, or hand is nil, the error is an *OptionError. A second call, and a
-// call after Close, return ErrClosed. Users of package hub call Hub.Drain instead.
+// Drain is not necessary. If perSecond is not positive, or hand is nil, the error is an *OptionError. A second call, a
+// call after Close, and one that Close interrupts return ErrClosed. Users of package hub call Hub.Drain instead.
 func (n *Node) Drain(ctx context.Context, perSecond float64, hand func(ns *Namespace, m Member)) error {
 	if ctx == nil {
 		return ErrNilContext

@@ -28,8 +28,9 @@ const (
 var errPages = errors.New("the node's pages are out of order")
 
 // EachMember iterates over the members that t selects, with each one's rooms and data, like [Namespace.MembersDetail],
-// but holds only a part of them in memory: at first about 4 MiB of messages in all, or 16 KiB of each node if that is
-// more, and then 256 KiB. A foreign peer (Node.js server) sends its whole list at once.
+// but holds only pages of them in memory: at first one of each node, then one at a time. A page is a message of about
+// 256 KiB. The first ones are smaller if that would be more than 4 MiB in all, but at least 16 KiB. A foreign peer
+// (Node.js server) sends its whole list at once.
 //
 // The last pair may have an error in place of a member: a *[PartialError] if nodes are missing, also because they left
 // or failed during the loop, else one of the errors of MembersDetail. Without it the list is complete: it has each

@@ -21,10 +21,10 @@ import (
 // publishes: it subscribes to nothing, is no node of the fleet and gets no responses. All methods are safe for
 // concurrent use.
 //
-// nil from a method means that the broker has accepted the message; see Flush. A method waits only while the broker's
-// queue is full. It returns a *NameError, a *broker.PayloadError, an error that wraps errors.ErrUnsupported for a
-// Target that is Local, the context's error or the broker's error: broker.ErrClosed once it has been closed; ErrClosed
-// after Close.
+// A method that sends waits only while the broker's queue is full. nil means that the broker has accepted the message;
+// see Flush. Errors are a *NameError, a *broker.PayloadError, an error that wraps errors.ErrUnsupported for a Target
+// that is Local, ErrClosed after Close, the context's error, and the broker's error: broker.ErrClosed once the broker
+// has been closed.
 type Emitter struct{ out *sender }
 
 // EmitterOptions of an Emitter. Nil means all defaults.
@@ -94,9 +94,9 @@ func (e *Emitter) Flush(ctx context.Context) error {
 	return e.out.broker.Flush(ctx)
 }
 
-// Close ends the emitter and waits like Flush. On a broker that counts it then looks for the servers of the first 64
-// namespaces that the emitter sent to: the error is an *OpError with ErrOtherWire if one has servers only on the other
-// wire, where none of them got a message. The broker stays open.
+// Close ends the emitter and waits like Flush, with its errors. On a broker that counts it then checks the first 64
+// namespaces that the emitter sent to. If one has servers only on the other wire, the error is an *OpError with
+// ErrOtherWire: none of these servers got a message. The broker stays open.
 func (e *Emitter) Close(ctx context.Context) error {
 	switch {
 	case e.out == nil:

@@ -74,7 +74,7 @@ var (
 	ErrReplayed   = errors.New("message has come before")
 	// ErrRefused is reported, in an *OpError, when NamespaceOptions.Refuse or OnOperation has refused an operation of
 	// another node. It is also the reason for a missing node that responded with an error. The reason's text has the
-	// text of that error.
+	// text of that error. Request and EventAck have such an error in Reply.Err.
 	ErrRefused = errors.New("operation refused")
 	// ErrBusy: a node has too many pending requests. Repeat the request later.
 	ErrBusy = errors.New("too many requests under way")
@@ -96,14 +96,14 @@ func (e *NameError) Error() string {
 // OpError reports a failed operation. Use errors.Is and errors.As on it: Err is a sentinel of this package, a
 // *PartialError, or an error of the broker or the context.
 type OpError struct {
-	// Op is an operation, as in PartialError.Op, or add, open, count, announce, deliver, describe, "subscribe to room",
-	// "subscribe to rooms", "read announcements", or "respond to" an operation. Package adapter has others, such as
-	// "encode …" for values of the application that cannot be sent.
+	// Op is an operation, as in PartialError.Op, or add, open, count, emit, announce, deliver, describe, "subscribe to
+	// room", "subscribe to rooms", "read announcements", or "respond to" an operation. Package adapter has others, such
+	// as "encode …" for values of the application that cannot be sent.
 	Op string
 	// Namespace of the operation; empty for announce and "read announcements".
 	Namespace string
 	// Name is the id of a member, of the node that made the request, or of this node, or the name of a room; empty for
-	// open, count, "subscribe to rooms" and "read announcements".
+	// open, count, emit, "subscribe to rooms" and "read announcements".
 	Name string
 	Err  error
 	// More is the number of further errors that were reported with this one: of the same operation in the namespace,

@@ -148,8 +148,8 @@ func (n *Node) Health() observe.Health {
 }
 
 // Ready waits until Health reports that the node is ready: a namespace is open, and the node receives and publishes. It
-// returns nil at once if that is so already. It returns the context's error, or ErrClosed,
-// also if Drain has been called.
+// returns nil at once if that is so already. It returns the context's error, or ErrClosed, also if Drain has been
+// called.
 func (n *Node) Ready(ctx context.Context) error {
 	if ctx == nil {
 		return ErrNilContext

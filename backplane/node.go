@@ -53,8 +53,9 @@ type Node struct {
 	budget *serve.Budget // of answers
 }
 
-// New makes a node on a broker that no other node may use, which New does not check. It does no I/O. It copies opts; nil
-// means all defaults. The caller closes the broker, after the node. The error is an *OptionError, also for a nil broker.
+// New makes a node on a broker that no other node may use: Node.Namespace checks that within the process. New does no
+// I/O. It copies opts; nil means all defaults. The caller closes the broker, after the node. The error is an
+// *OptionError, also for a nil broker.
 func New(b broker.Broker, opts *Options) (*Node, error) {
 	if wire.IsNil(b) {
 		return nil, &OptionError{Option: "Broker", Reason: "nil"}
@@ -118,10 +119,10 @@ func (n *Node) Stats() observe.Stats { return n.monitor.Stats() }
 // other nodes, until a reported interruption. ctx limits only the call. If an outage has interrupted a namespace of
 // this node, the call waits for the end of the outage. Otherwise, such as for the first namespace, it may return the
 // failure of one attempt to connect: call it again. Calls of one node run one at a time. An error leaves nothing
-// behind. It is ErrClosed, an *OptionError, the context's error, or an *OpError. The *OptionError is also that of a
-// broker that another node of this process uses and has not been closed. The *OpError wraps ErrNamespaceExists if this
-// node already has the namespace, a *broker.NameError, a *broker.PayloadError if the announcement is too large for the
-// broker, or another error of the broker.
+// behind. It is ErrClosed, an *OptionError, the context's error, or an *OpError. The *OptionError is also the error if
+// another node of this process has opened a namespace on the broker and is not closed. The *OpError wraps
+// ErrNamespaceExists if this node already has the namespace, a *broker.NameError, a *broker.PayloadError if the
+// announcement is too large for the broker, or another error of the broker.
 //
 // On a broker that cannot count, or may not, the call also waits until this node and the others know each other: at
 // most 250 ms, or a quarter of Options.RequestsTimeout if that is shorter. The first node of a fleet waits for this

@@ -77,11 +77,11 @@ type Operation struct {
 	Kind      Operations
 	Namespace string
 	// Origin is the id of the node that sent it, as the message says; empty if it does not, as from Node.js servers
-	// before 7. A process that may publish on the broker can write any id. With Options.Keys, a process with a key did,
-	// unless Options.Unsigned has the kind.
+	// before 7. A process that may publish on the broker can write any id. With Options.Keys only a process with a key
+	// can, unless Options.Unsigned has the kind, or UnsignedNodes is set.
 	Origin string
-	// Rooms, InAll and Except select members, all if the three are empty, unless Member is set: then it is on that one.
-	// They are the rooms of To, and of Target.InAll and Except.
+	// Rooms, InAll and Except select members, like To, Target.InAll and Target.Except; all members if the three are
+	// empty. If Member is set, the operation is on that member alone.
 	Rooms, InAll, Except []string
 	Member               string
 	// Targets are the rooms of Joins and Leaves.

@@ -55,7 +55,8 @@ type Reply struct {
 	// Payload is nil if the response has no value. It is a part of the message that the broker delivered: read-only.
 	// It may be kept, which keeps the whole message in memory.
 	Payload []byte
-	// Err is the text of the error of the other node's OnRequest; empty if there is none.
+	// Err is the text of the other node's error: of OnRequest, of a panic of OnEvent, or of a refusal by Refuse or
+	// OnOperation. It is empty if there is none.
 	Err string
 }
 
@@ -218,9 +219,10 @@ func (ns *Namespace) RoomsOf(ctx context.Context, id string) ([]string, error) {
 // Join puts a member into rooms, on any node. nil means done: the next messages to the rooms reach the member, except
 // those during an interruption. Errors are those of RoomsOf, and a *NameError for an unusable room, or one that
 // NamespaceOptions.IsID keeps for another member. For a member of this node Join does no I/O in static mode. In dynamic
-// mode it waits until the broker has subscribed to the rooms; an *OpError with the broker's or the context's error means
-// that nothing has changed. A member of another node takes one request for each room, with one deadline for all: after
-// an error it may be in some of the rooms. Without rooms Join returns at once, without looking for the member.
+// mode it waits until the broker has subscribed to the rooms; an *OpError with the broker's or the context's error
+// means that nothing has changed. For a member of another node Join sends one request for each room, with one deadline
+// for all: after an error the member may be in some of the rooms. Without rooms Join returns at once, without looking
+// for the member.
 func (ns *Namespace) Join(ctx context.Context, id string, rooms ...string) error {
 	if err := ns.ready(ctx); err != nil {
 		return err
@@ -254,7 +256,8 @@ func (ns *Namespace) Leave(ctx context.Context, id string, rooms ...string) erro
 	return ns.onTargets(ctx, &wire.Request{Op: wire.OpLeave, Member: id}, rooms)
 }
 
-// Disconnect disconnects a member, on any node, like Join: nil means that its Disconnect method was called.
+// Disconnect disconnects a member, on any node. nil means that its Disconnect or DisconnectFor method was called.
+// Errors are those of RoomsOf.
 func (ns *Namespace) Disconnect(ctx context.Context, id string, close bool) error {
 	return ns.disconnect(ctx, id, close, "")
 }
@@ -462,8 +465,8 @@ func (ns *Namespace) onAll(ctx context.Context, target Target, req *wire.Request
 	return &out, err
 }
 
-// Request passes payload to the OnRequest of every other node, and collects their results. A node without OnRequest, and
-// one whose OnRequest fails or panics, has an error in its Reply.
+// Request passes payload to the OnRequest of every other node, and collects their results. A node that has no
+// OnRequest, whose OnRequest fails or panics, or that refuses the request, has an error in its Reply.
 func (ns *Namespace) Request(ctx context.Context, payload []byte) (*Result[Reply], error) {
 	return ns.replies(ctx, &wire.Request{Op: wire.OpCustom, Payload: payload})
 }
