@@ -10,15 +10,15 @@
 //	err = node.Close(ctx)
 //	err = b.Close(ctx) // after its node; a client given to New is closed last
 //
-// Choose it if there are Node.js servers, or if Redis is there anyway. Choose broker/nats for payloads below 1 MiB and
-// Crossroom nodes alone, and broker/memory for tests.
+// Choose it if the fleet has Node.js servers, or if you run Redis already. Choose broker/nats for payloads below 1 MiB
+// and Crossroom nodes alone, and broker/memory for tests.
 //
 // The broker keeps the clauses of package broker, which say what is promised about order, duplicates, callbacks, waits,
 // ownership and errors. The exceptions are what Redis itself does:
 //
 //   - Before the broker notices that a server has lost its place (see Outages), messages published there count as sent,
 //     but reach only the subscribers that are still connected there (B18, B29).
-//   - If a DNS name begins to lead to another server, and the former one still calls itself a primary, the broker stays
+//   - If a DNS name is moved to another server while the former one still calls itself a primary, the broker stays
 //     connected to the former one (B29). With Sentinel and on a cluster the broker notices former primaries.
 //   - A cluster loses the messages in flight between two of its servers that lose each other. It reports them to no
 //     client (B14, B18).
@@ -98,11 +98,11 @@
 // # Publishing
 //
 // Publish encodes the message into the queue and returns. A goroutine writes the queued messages, up to 32 KiB in one
-// write. Up to 256 KiB are in flight, which means written and without a reply of the server. Publish itself writes a
-// message of up to 4 KiB if no other is queued or in flight. That write does not wait, because the operating system has
-// an empty buffer for it. If the dialer returns connections without a buffer, as net.Pipe does, it waits for at most
-// ProbeTimeout, whatever Publish's context. While the server is up and Options.MaxRate is not set, no message waits for
-// a timer.
+// write. Up to 256 KiB, or one larger message, are in flight, which means written and without a reply of the server.
+// Publish itself writes a message of up to 4 KiB if no other is queued or in flight. That write does not wait, because
+// the operating system has an empty buffer for it. If the dialer returns connections without a buffer, as net.Pipe
+// does, it waits for at most ProbeTimeout, whatever Publish's context. While the server is up and Options.MaxRate is
+// not set, no message waits for a timer.
 //
 // The queue holds at most 65,536 messages and 32 MiB (Options.QueueMessages, QueueBytes). Messages in flight count too.
 // After it was full, waiting calls continue when half of it is free. In an outage, and with MaxRate, a message waits
@@ -110,10 +110,15 @@
 //
 // While the server is down the queue stays, and is sent afterwards in order. A message that was written whole and had
 // no reply when a connection broke is lost as uncertain: it may have arrived, and is not sent again. A message that was
-// not written, or only in part, is sent later, because a server cannot act on a part of a command. Messages are lost
-// for certain if they wait for longer than QueueAge (ErrTooOld), if the server refuses them (*ServerError, such as
-// NOPERM), or at the end of Close's context. Each loss is counted in Stats and reported to the functions of OnLoss.
-// Flush and Close return it, unless a Flush returned it before they began.
+// not written, or only in part, is sent later, because a server cannot act on a part of a command. A message is lost
+// for certain in these cases, with a Loss.Err that wraps
+//
+//	ErrTooOld            it waited for longer than QueueAge
+//	*ServerError         the server refuses it, such as with NOPERM
+//	the context's error  it was still queued when Close's context ended
+//
+// Each loss is counted in Stats and reported to the functions of OnLoss. Flush and Close return it, unless a Flush
+// returned it before they began.
 //
 // Sent and flushed mean that the server has replied. A node that is not subscribed at that moment does not get the
 // message.
@@ -128,10 +133,11 @@
 // Each subscription has a goroutine that calls its receiver. Only Prefilter.Wants and TryReceiver.TryDeliver are called
 // by the goroutine that reads the connection. Messages that wait for the receiver are in a buffer of 16 MiB
 // (Options.ReceiveBuffer). While a buffer is full, the connection, and with it every subscription, waits for that
-// receiver: for at most 1 second at a time (Options.SlowReceiver), and for at most a quarter of the time in the long
-// run. After that the receiver misses messages until half of the buffer is free: Interrupted, with a *broker.LossError
-// that counts them, and Resumed are called in their place. A receiver that blocks through several interruptions without
-// a message between them gets one call, which counts all messages known to be missed.
+// receiver: for at most 1 second (Options.SlowReceiver), or less if the waits for all receivers would take more than a
+// quarter of the time in the long run. Then the receiver misses messages until half of the buffer is free: Interrupted,
+// with a *broker.LossError that counts them, and Resumed are called in their place. A receiver that blocks during
+// several interruptions, without a message between them, gets one call of Interrupted. Its error has the sum of all
+// messages known to be missed.
 //
 // If an attempt to connect fails while no subscription of this broker is interrupted, Subscribe and Add return its
 // error, and the broker makes no other. With Options.Sharded on a cluster only subscriptions with channels on the same
@@ -171,8 +177,9 @@
 // wait until the interrupted subscriptions of this broker are live, and for as long as the pauses of other brokers may
 // last: from 100 milliseconds (twice BackoffMin) after a short outage to 2 seconds (BackoffMax) after a long one. If
 // the subscriptions do not return, the wait ends after twice BackoffMax, or 1 second if that is longer. Close ends it
-// too. A node that takes longer to return has a gap, which its broker reports. The messages that it misses count as
-// sent. After a server turned out not to belong to the fleet, queued messages wait in the same way, for at least one
+// too. With a SubscribeClient, and with Options.Sharded on a cluster, the messages do not wait for the subscriptions. A
+// node that takes longer to return has a gap, which its broker reports. The messages that it misses count as sent.
+// After a server turned out not to belong to the fleet, queued messages wait in the same way, for at least one
 // ProbeInterval, because other brokers notice later.
 //
 // A Logger's handler is called by goroutines of the broker, partly with a lock held. It must not call the broker, and
@@ -204,10 +211,10 @@
 // classic pub/sub are apart: brokers with and without the option never receive each other's messages, and do not count
 // each other. So all nodes of a fleet must have the same setting.
 //
-// A broker checks whether others use its prefix with the other setting. When it subscribes to Control or to a Socket.IO
-// namespace, and then once in every 30 ProbeIntervals, it counts the subscribers that these have with the other
-// setting. The log has one line when there are some, and one when there are none any more. Processes that only publish
-// are not noticed. The check needs PUBSUB NUMSUB and SHARDNUMSUB; without them, or before Redis 7, there is none.
+// A broker with Control or a Socket.IO namespace among its filters checks whether others use its prefix with the other
+// setting. It counts the subscribers that these have with that setting when it subscribes, and then once in every 30
+// ProbeIntervals. The log has one line when it finds some, and one when they have left. Processes that only publish are
+// not noticed. The check needs PUBSUB NUMSUB and SHARDNUMSUB; without them, or before Redis 7, it is left out.
 //
 // There are no patterns: EveryRoom and Uncounted are a *broker.ProtocolError, and Capabilities say OnlyExactly. So
 // namespaces of package backplane are dynamic. Package adapter speaks the wire of Socket.IO's sharded adapter on such a
@@ -261,11 +268,10 @@
 // Subscribers leave a master of a cluster that becomes a replica, although it would continue to deliver: Node.js
 // servers with node-redis count on masters only.
 //
-// Missing information about a server is not a reason to refuse it. A user without permission for ROLE and CLUSTER
-// NODES is served. The broker then knows the server's role from HELLO, which needs no permission, and its place in a
-// cluster from CLUSTER SLOTS, which go-redis needs. It does not notice in this case that a replica has lost its link,
-// or that a node reaches only a minority. Without HELLO (before Redis 6, and behind some proxies) the broker knows
-// nothing of the server.
+// The broker also uses a server about which it knows less. If the user lacks ROLE and CLUSTER NODES, the broker knows
+// the server's role from HELLO, which needs no permission, and its place in a cluster from CLUSTER SLOTS, which
+// go-redis needs. It does not notice then that a replica has lost its link, or that a node reaches only a minority.
+// Without HELLO (before Redis 6, and behind some proxies) the broker knows nothing of the server.
 //
 // # Counting
 //
@@ -285,9 +291,11 @@
 //	a replica, or some nodes of a cluster        at most ProbeTimeout, then the sum of the others and a
 //	                                             *broker.InexactError
 //
-// With a deadline, the wait of the second row is at most half of the time until then. Later queries do not wait for
-// that server; a goroutine tries it. If a reply on an open connection takes 250 milliseconds, or a quarter of the time
-// until the deadline if that is less, the query is repeated once on a new connection.
+// With a deadline, the wait of the second row is at most half of the time until then. A goroutine tries such a server
+// again. One query in several seconds waits for that, at most an eighth of the time until its deadline, or ProbeTimeout
+// without one. The others do not wait for the server. A server that refuses connections causes no wait, and its error
+// comes in the same way. If a reply on an open connection takes 250 milliseconds (on a slow link four round trips), or
+// a quarter of the time until the deadline if that is less, the query is repeated once on a new connection.
 //
 // These are not counted, without an error:
 //

@@ -26,9 +26,9 @@ type Options struct {
 	// after the broker.
 	SubscribeClient redis.UniversalClient
 
-	// Logger gets a line for each lost and each restored connection, for lost messages, and if other brokers use the
-	// prefix with the other setting of Sharded. While a function is registered by OnLoss, as by a node, which logs outages
-	// itself, the lines about connections have level debug, and there is none for lost messages. Nil means
+	// Logger gets a line for each lost and each restored connection, for lost messages, for refused filters, and if other
+	// brokers use the prefix with the other setting of Sharded. While a function is registered by OnLoss, as by a node,
+	// which logs outages itself, the lines about connections have level debug, and lost messages have none. Nil means
 	// slog.Default(). For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
