@@ -105,19 +105,23 @@
 // Publish passes the message to nats.go, which writes several messages at once. These writes never wait: a goroutine
 // writes the bytes that the operating system does not accept at once. A server does not acknowledge messages. The
 // broker sends a ping after them, whose reply acknowledges them. It does this at once when a quarter of 4 MiB
-// (Options.WindowBytes) is in flight, when a call waits, and after a message that its own subscriptions get; otherwise
-// after 50 milliseconds. At most 4 MiB are in flight without a reply; further messages wait in the queue. What is
-// queued or in flight is at most 65,536 messages and 32 MiB (Options.QueueMessages, QueueBytes). After the limit was
-// reached, waiting calls continue when half of it is free. In an outage a message waits for at most 30 seconds
-// (QueueAge).
+// (Options.WindowBytes) is in flight, when a call waits, and after a message that this broker's own subscriptions
+// select; otherwise after 50 milliseconds. At most 4 MiB are in flight without a reply; further messages wait in the
+// queue. What is queued or in flight is at most 65,536 messages and 32 MiB (Options.QueueMessages, QueueBytes). After
+// the limit was reached, waiting calls continue when half of it is free. In an outage a message waits for at most 30
+// seconds (QueueAge).
 //
 // While the server is down the queue stays, and is sent afterwards in order. All messages in flight when a connection
 // broke are lost as uncertain, and are not sent again. Most of them have usually arrived: the server had processed
-// them, but its reply was missing. Messages are lost for certain if they wait for longer than QueueAge (ErrTooOld), if
-// the server does not allow them (nats.ErrPermissionViolation), if they were accepted without a connection and are
-// larger than the server accepts (*broker.PayloadError), or at the end of Close's context. Each loss is counted in
-// Stats and reported to the functions of OnLoss. Flush and Close return it, unless a Flush returned it before they
-// began.
+// them, but its reply was missing. A message is lost for certain in these cases, with a Loss.Err that wraps
+//
+//	ErrTooOld                    it waited for longer than QueueAge
+//	nats.ErrPermissionViolation  the server does not allow it
+//	*broker.PayloadError         the server accepts less, and Publish did not know that before the connection
+//	the context's error          it was still queued when Close's context ended
+//
+// Each loss is counted in Stats and reported to the functions of OnLoss. Flush and Close return it, unless a Flush
+// returned it before they began.
 //
 // Sent and flushed mean that the server has processed the message. A node that is not subscribed at that moment does
 // not get the message. After an outage the messages in the queue are not sent at once, because other nodes have not
@@ -134,19 +138,19 @@
 //
 // # Subscribing
 //
-// All subscriptions of a broker share the connection. Each filter of each is one subscription on the server. All
-// received messages have one order, also across filters. nats.go drops messages when its buffer for a subscription is
-// full ("slow consumer"). That does not happen here: the broker empties the buffer before each read, and one read
+// All subscriptions of a broker share the connection. Each filter of a subscription is one subscription on the server.
+// All received messages have one order, also across filters. nats.go drops messages when its buffer for a subscription
+// is full ("slow consumer"). That does not happen here: the broker empties the buffer before each read, and one read
 // returns less than the buffer holds.
 //
 // Each subscription has a goroutine that calls its receiver. Only Prefilter.Wants and TryReceiver.TryDeliver are called
 // by other goroutines: by those of the connection, and Wants also by the caller of Publish. Messages that wait for the
 // receiver are in a buffer of 16 MiB (Options.ReceiveBuffer). While a buffer is full, the connection, and with it every
-// subscription, waits for that receiver: for at most 1 second at a time (Options.SlowReceiver), and for at most a
-// quarter of the time in the long run. After that the receiver misses messages until half of the buffer is free:
-// Interrupted, with a *broker.LossError that counts them, and Resumed are called in their place. A receiver that blocks
-// through several interruptions without a message between them gets one call, which counts all messages known to be
-// missed.
+// subscription, waits for that receiver: for at most 1 second (Options.SlowReceiver), or less if the waits for all
+// receivers would take more than a quarter of the time in the long run. Then the receiver misses messages until half of
+// the buffer is free: Interrupted, with a *broker.LossError that counts them, and Resumed are called in their place. A
+// receiver that blocks during several interruptions, without a message between them, gets one call of Interrupted. Its
+// error has the sum of all messages known to be missed.
 //
 // If an attempt to connect fails while no subscription of this broker is interrupted, Subscribe and Add return its
 // error. Queued messages stay, and the broker continues to connect for them. A filter that the server refuses is an
@@ -171,14 +175,14 @@
 //
 // A server reports when a reload of its configuration or of an account withdraws a right. A subscription with an
 // affected filter gets Interrupted with an error that wraps nats.ErrPermissionViolation. Nothing is delivered to it
-// until it gets Resumed; all others continue. The broker requests one refused filter of each subscription again, after
-// pauses as in Outages, and the others when the server has granted that one. Add returns the violation meanwhile, and
-// Remove of the filter ends the interruption.
+// until it gets Resumed; all others continue. After pauses as in Outages, the broker requests one refused filter of
+// each such subscription again. When the server has granted it, the broker requests the others. Meanwhile Add returns
+// the violation. Removing all refused filters ends the interruption.
 //
 // A message that the server refuses is lost, with its violation; those before and after it are not. The server reports
 // how many messages in flight it has refused, but not which. The number of lost messages is always right. If the
-// permission changed more than once among the messages in flight, the broker may take a lost message for a sent one,
-// and a sent message for a lost one.
+// permission changed more than once among the messages in flight, the broker may mistake which of them were lost. Its
+// own subscriptions get those that it takes for sent.
 //
 // A server usually sends the reason before it closes a connection. The receivers get the reason: an error that wraps
 // nats.ErrAuthExpired, nats.ErrAccountAuthExpired, nats.ErrAuthRevoked, nats.ErrAuthorization,
@@ -200,21 +204,21 @@
 // Servers keep the order, so each of them then knows the subscriptions. These connections are closed after 15 seconds
 // without use.
 //
-// A server that cannot be reached, or does not forward the mark within ProbeTimeout, is left out for 5 seconds, with a
-// line in the log. It has crashed or is cut off from the others, and messages published there do not arrive anyway. An
-// announced server is forgotten when it cannot be reached and is not announced any more. The broker does not wait
-// for servers across leaf nodes and gateways.
+// If a server cannot be reached, or does not forward the mark within ProbeTimeout, the log gets a line, and no call
+// waits for it for 5 seconds. It has crashed or is cut off from the others, and messages published there do not arrive
+// anyway. An announced server is forgotten when it cannot be reached and is not announced any more. The broker does not
+// wait for servers across leaf nodes and gateways.
 //
 // When a publisher connects to another server, a message that it left behind at the first one may arrive after a later
 // message. A receiver does not get that late message. It gets Interrupted, with a *broker.LossError that counts it, and
 // Resumed. So one publisher's messages keep their order across channels and servers.
 //
-// Each connection of a publisher has an id, by which a receiver knows the later of two connections. An id is the hash
-// (SHA-256, 56 bits) of the id that follows it. So only the publisher knows the following id, and a forged message
-// cannot displace a real one. A publisher makes 4,096 ids in advance. A subscription remembers the ids of 8,192 to
-// 16,384 connections. A late message may be delivered out of order in three cases:
+// Each connection of a publisher has an id, by which a receiver knows the later of two connections. An id is a hash (56
+// bits of SHA-256) of the next connection's id. So only the publisher knows the next id, and a forged message cannot
+// displace a real one. A publisher makes 4,096 ids in advance. A subscription remembers 8,192 to 16,384 ids: three for
+// each publisher, and one for each later connection. A late message may be delivered out of order in three cases:
 //
-//   - More connections have published than the subscription remembers.
+//   - More ids have come since than the subscription remembers.
 //   - The publisher has made 16 connections of whose messages the receiver got none.
 //   - The publisher has used up its 4,096 ids and begun with new ones.
 //

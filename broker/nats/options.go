@@ -25,8 +25,7 @@ type Options struct {
 
 	// Logger gets a line for each lost and each restored connection, for lost messages, and for refused subscriptions.
 	// While a function is registered by OnLoss, as by a node, which logs outages itself, the lines about connections have
-	// level debug, and there is none for lost messages. Nil means slog.Default(). For silence set
-	// slog.New(slog.DiscardHandler).
+	// level debug, and lost messages have none. Nil means slog.Default(). For silence set slog.New(slog.DiscardHandler).
 	Logger *slog.Logger
 
 	conns *lifecycle.Log // of the lines about connections
