@@ -21,13 +21,14 @@
 // a panic in one of them the operation continues. A panic of the Propagator is counted in crossroom.header.ignored. Any
 // other is reported to the node's OnError; an emitter ignores it.
 //
-// By default each node receives and reads all broadcasts of its namespaces, to make the spans with the outcome unwanted.
-// So package backplane subscribes to whole namespaces (its section "Subscriptions"), not to single rooms, unless the
-// broker has Capabilities.OnlyExactly. In a large fleet with many rooms set Options.SkipUnwanted.
+// By default each node receives and reads all broadcasts of its namespaces, to make the spans with the outcome unwanted
+// (not on a broker with Capabilities.OnlyExactly). In a large fleet with many rooms set Options.SkipUnwanted.
 //
 // During an outage of the broker a publish span ends when the broker has accepted the message, which then waits in its
-// queue. The trace continues when the queue is sent. The span of a message that is lost later has no error: the
-// metrics crossroom.interruptions and crossroom.lost.messages show outages and lost messages.
+// queue. The trace continues when the queue is sent. The span of a message that is lost later has no error: the metrics
+// crossroom.interruptions and crossroom.lost.messages show outages and lost messages. A query has neither a span nor a
+// measurement if it fails before it is sent, because the broker did not return its subscribers, as Redis in an outage.
+// The exception is a broadcast with acknowledgements, which has both.
 //
 // # Spans
 //
@@ -95,6 +96,7 @@
 // The header counts as a part of the message: with a trace it is about 80 bytes longer, and a message just below the
 // broker's MaxPayload may become a *broker.PayloadError. If the caller of a broadcast sets a header of its own, the
 // propagator's fields replace fields with the same names, and are dropped and counted if both together exceed 8 KiB.
+// The Observer changes a copy: the caller's map stays as it is.
 //
 // Entries of a header that cannot be used are ignored and counted in crossroom.header.ignored, with a reason:
 //
@@ -106,9 +108,9 @@
 // The message itself is delivered unchanged.
 //
 // The sender of a message may set the sampled flag, and the SDK's default sampler follows it: a process that may
-// publish on the broker can have every node record all of its messages. Options.Keys of the nodes limit that to
-// processes with a key. Options.Links lets the sampler of each node decide about broadcasts and events. For queries
-// too, give the SDK a sampler that also samples requests that other processes have marked as sampled:
+// publish on the broker can have every node record all of its messages. backplane.Options.Keys limit that to processes
+// with a key. Options.Links lets the sampler of each node decide about broadcasts and events. For queries too, give the
+// SDK a sampler that also samples requests that other processes have marked as sampled:
 //
 //	root := sdktrace.TraceIDRatioBased(0.01)
 //	sdktrace.WithSampler(sdktrace.ParentBased(root, sdktrace.WithRemoteParentSampled(root)))
@@ -125,7 +127,7 @@
 // unless a view gives them others. Counters of frequent events are read from the counters of nodes and brokers when the
 // SDK collects metrics, so they cost nothing for each message. The histograms, crossroom.query.answered,
 // crossroom.query.missing, crossroom.interruptions and crossroom.header.ignored are recorded when they happen. An
-// emitter has only the metrics of what it sends, the first two rows.
+// emitter has only the first two rows, for what it sends, and crossroom.header.ignored.
 //
 //	messaging.client.sent.messages           counter        {message}       broadcasts to publish, with error.type if publishing failed
 //	crossroom.sent.bytes                     counter        By              encoded bytes of these broadcasts
@@ -170,8 +172,8 @@
 // unless you name nodes yourself. If that makes too many time series, drop the attribute with a view.
 //
 // Two limits bound the memory and the number of time series. After 4,096 combinations of node, operation and namespace,
-// further namespaces count as _OTHER. The counters of the last 64 closed nodes stay, so that their last values are
-// exported. They are read when the node has closed: messages that the broker's Close loses after that are in no metric.
-// The counters of an emitter stay until the Observer is dropped, also after Emitter.Close: do not make an emitter for
-// each request.
+// the namespace of further ones is _OTHER, in metrics and in the names of spans. Only the counters of the last 64
+// closed nodes stay, so that their last values are exported. They are read when the node has closed: messages that the
+// broker's Close loses after that are in no metric. The counters of an emitter stay until the Observer is dropped, also
+// after Emitter.Close: do not make an emitter for each request.
 package otelbackplane

@@ -31,11 +31,12 @@ type Options struct {
 	// HideRooms keeps room names out of the telemetry, for names that are secret or personal. Spans then have the types
 	// of errors in place of their texts.
 	HideRooms bool
-	// SkipUnwanted omits the spans of nodes that have no member in the room of a message, which have the outcome
-	// unwanted. Such a span proves that the node received the message. Without SkipUnwanted each node receives and reads
-	// all messages to single rooms, and its namespaces are always static. On a broker with Capabilities.OnlyExactly they
-	// are dynamic, and no such span exists for a room that the node has not subscribed to. Set SkipUnwanted in a fleet
-	// with many rooms and nodes. Broadcasts to several rooms or to all members are read anyway, and have their spans.
+	// SkipUnwanted omits the deliver span of a message to a single room in which the node has no member. Such a span,
+	// with the outcome unwanted, proves that the node received the message. To make it, each node receives and reads all
+	// messages to single rooms: its namespaces are always static (package backplane, section "Subscriptions"). Set
+	// SkipUnwanted in a fleet with many rooms and nodes. On a broker with Capabilities.OnlyExactly namespaces are dynamic
+	// nevertheless, and messages to rooms without a subscription of the node have no span. Broadcasts to several rooms or
+	// to all members have their spans in every case.
 	SkipUnwanted bool
 }
 
