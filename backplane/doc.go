@@ -288,9 +288,8 @@
 //	ErrDuplicateMember                 give each member an id of its own: members of two nodes have the same
 //	ErrRefused, *NameError             none: Refuse, OnOperation or IsID refused an operation
 //	ErrBusy                            this node has more requests than it can carry out: send fewer, or add nodes
-//	other *OpErrors                    a response was not sent, or not in full, or a room not subscribed to: Err has the
-//	                                   cause
-//	the broker's error                 an announcement was not sent: see the documentation of the broker
+//	other *OpErrors                    a response was not sent, or not in full, an announcement was not sent, or a room
+//	                                   not subscribed to: Err has the cause
 //
 // # The end
 //

@@ -103,7 +103,7 @@ type OpError struct {
 	// Namespace of the operation; empty for announce and "read announcements".
 	Namespace string
 	// Name is the id of a member, of the node that made the request, or of this node, or the name of a room; empty for
-	// open, count, emit, "subscribe to rooms" and "read announcements".
+	// open, count, emit, announce, "subscribe to rooms" and "read announcements".
 	Name string
 	Err  error
 	// More is the number of further errors that were reported with this one: of the same operation in the namespace,

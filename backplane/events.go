@@ -65,7 +65,7 @@ func (e nodeEvents) Proven() { e.n.health.changed() }
 
 func (e nodeEvents) Counted(err error) { e.n.health.count(err) }
 
-func (e nodeEvents) Unsent(err error) { e.n.monitor.Report(err) }
+func (e nodeEvents) Unsent(err error) { e.n.monitor.Report(&OpError{Op: "announce", Err: err}) }
 
 // peerChanged returns what membership calls for each change of a peer; nil if no observer wants that.
 func (n *Node) peerChanged() func(c membership.Change, id string) {

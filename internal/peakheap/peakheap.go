@@ -42,6 +42,13 @@ func Measure() (stop func() (peak int64)) {
 	}
 }
 
+// Live returns how many bytes of the process are in use.
+func Live() int64 {
+	runtime.GC()
+	return live()
+}
+
+// live is what the last collection has found in use.
 func live() int64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
