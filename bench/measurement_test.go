@@ -124,7 +124,7 @@ func TestBarsNameContendersOfTheirMeasurement(t *testing.T) {
 	for _, m := range table {
 		r := results{}
 		for _, c := range m.contenders {
-			r[c.name] = []figures{{{cpu, 1}, {allocs, 1}, {membershipSize, 1}, {unwanted, 1}, {busiest, 1}}}
+			r[c.name] = []figures{{{cpu, 1}, {allocs, 1}, {membershipSize, 1}, {unwanted, 1}, {inTurns, 1}, {busiest, 1}}}
 		}
 		assert.Len(t, judge(m.bars, r), len(m.bars), m.name)
 	}

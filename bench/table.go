@@ -160,6 +160,8 @@ var table = []measurement{
 			atMost(1.2, "a change in a room of 10,000: CPU, times a room of 10", times(cpu, "10,000 members", "10 members")),
 		},
 	},
+	observedBroadcast.measurement(),
+	observedJoin.measurement(),
 	{
 		name: "request",
 		what: "all rooms of four nodes, beside a message to three clients and one back from each; one after another",
