@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossroom/crossroom/adapter"
@@ -111,4 +112,48 @@ func ExampleServer_Of_brokerInUse() {
 	// Output:
 	// <nil>
 	// option Broker
+}
+
+// Events of other servers that have no handler of their own, and a response where the sender waits.
+func ExampleNamespace_OnAnyServerSideEmit() {
+	ctx := context.Background()
+	first, second, stop := twoServers()
+	defer stop()
+	second.OnAnyServerSideEmit(func(_ context.Context, e *adapter.ServerEvent) {
+		if err := e.Ack("no such event: " + e.Event); err != nil {
+			fmt.Println(err) // ErrAcknowledged, if another handler has responded or the sender does not wait
+		}
+	})
+	replies, err := first.ServerSideEmitWithAck(ctx, "upgrade", 2)
+	check(err)
+	fmt.Printf("%s\n", replies.List[0].Data)
+	// Output: "no such event: upgrade"
+}
+
+// A packet that asks the client for an acknowledgement, with the id by which the host knows the response.
+func ExamplePacket_AckFrames() {
+	first, _, stop := twoServers()
+	defer stop()
+	p, err := first.NewPacket("ready?", 17)
+	check(err)
+	fmt.Printf("%s\n", p.AckFrames(12).Engine)
+	// Output: 42/chat,12["ready?",17]
+}
+
+// Clients choose the rooms here. None can read what is sent to another one's id.
+func ExampleOptions_isID() {
+	ctx, b := context.Background(), memorybroker.New(nil)
+	defer b.Close(ctx)
+	server, err := adapter.New(b, &adapter.Options{
+		IsID: func(name string) bool { return strings.HasPrefix(name, "user:") },
+	})
+	check(err)
+	defer server.Close(ctx)
+	chat, err := server.Of(ctx, "/chat")
+	check(err)
+	check(chat.Add(ctx, printer("user:ada")))
+	check(chat.Join(ctx, "user:ada", "lobby"))
+	err = chat.Join(ctx, "user:ada", "user:bob")
+	fmt.Println(errors.As(err, new(*backplane.NameError)))
+	// Output: true
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossroom/crossroom/backplane"
@@ -118,4 +119,39 @@ func ExampleOptionError() {
 	// Output:
 	// <nil>
 	// Broker is in use by node one: each node needs a broker of its own
+}
+
+// The acknowledgements as they come. Also the node itself is expected, here with no member.
+func ExampleNamespace_BroadcastAckFunc() {
+	ctx := context.Background()
+	first, _, stop := tables()
+	defer stop()
+	_, err := first.BroadcastAckFunc(ctx, []byte("ready?"), backplane.To("eve"), time.Second, backplane.AckFuncs{
+		Expected: func(_ string, n int) { fmt.Println("expected:", n) },
+		Value:    func(_ string, payload []byte) { fmt.Printf("value: %s\n", payload) },
+	})
+	try(err)
+	// Unordered output:
+	// eve gets ready?
+	// expected: 0
+	// expected: 1
+	// value: yes from eve
+}
+
+// Clients choose the rooms here. None can read what is sent to another one's id.
+func ExampleNamespaceOptions_isID() {
+	ctx, b := context.Background(), memorybroker.New(nil)
+	defer b.Close(ctx)
+	node, err := backplane.New(b, nil)
+	try(err)
+	defer node.Close(ctx)
+	game, err := node.Namespace(ctx, "game", &backplane.NamespaceOptions{
+		IsID: func(name string) bool { return strings.HasPrefix(name, "user:") },
+	})
+	try(err)
+	try(game.Add(ctx, seat("user:ada")))
+	try(game.Join(ctx, "user:ada", "table 7"))
+	err = game.Join(ctx, "user:ada", "user:bob")
+	fmt.Println(errors.As(err, new(*backplane.NameError)))
+	// Output: true
 }
