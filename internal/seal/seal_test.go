@@ -265,7 +265,7 @@ func (collect) Resumed()                                   {}
 func FuzzVerify(f *testing.F) {
 	r := ring(f, secretA)
 	s := NewSigner(r, "")
-	for _, message := range [][]byte{[]byte(`{"a":1}`), list(2), object(2), list(20), nil, []byte(extHead)} {
+	for _, message := range [][]byte{[]byte(`{"a":1}`), list(2), object(2), list(20), nil, []byte(extHead), []byte("\xdf\xff\xff\xff\xfe"), []byte("\xdd\xff\xff\xff\xfe")} {
 		f.Add(message)
 		if out, err := s.Append(nil, room, message); err == nil {
 			f.Add(out[:len(out)-1])
@@ -287,7 +287,14 @@ func FuzzVerify(f *testing.F) {
 		if fail := NewVerifier(r, "").Verify(room, out); fail != nil {
 			t.Fatalf("a signed message is refused: reason %d", fail.Reason)
 		}
-		if again, err := NewSigner(r, "").Append(nil, room, out); err != nil || NewVerifier(r, "").Verify(room, again) != nil {
+		again, err := NewSigner(r, "").Append(nil, room, out)
+		if bytes.HasPrefix(out, []byte("\xdf\xff\xff\xff\xff")) || bytes.HasPrefix(out, []byte("\xdd\xff\xff\xff\xff")) {
+			if err == nil {
+				t.Fatal("a list or map got one element more than it can have")
+			}
+			return
+		}
+		if err != nil || NewVerifier(r, "").Verify(room, again) != nil {
 			t.Fatal("a message that was signed twice is refused")
 		}
 	})
