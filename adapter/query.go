@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/crossroom/crossroom/backplane"
+	"github.com/crossroom/crossroom/internal/wire"
 )
 
 // Clients is a list of sockets of the whole fleet.
@@ -83,20 +84,7 @@ func (ns *Namespace) AllRooms(ctx context.Context) (*backplane.Result[string], e
 // EachRoom iterates over all rooms that have sockets on any node, sorted, each once, like AllRooms. Memory and errors are
 // as with EachSocket.
 func (ns *Namespace) EachRoom(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		if ctx == nil {
-			yield("", backplane.ErrNilContext)
-			return
-		}
-		stopped := false
-		err := ns.fleet.eachRoom(ctx, func(room string) bool {
-			stopped = !yield(room, nil)
-			return !stopped
-		})
-		if err != nil && !stopped {
-			yield("", err)
-		}
-	}
+	return wire.Sequence(ctx, func(yield func(string) bool) error { return ns.fleet.eachRoom(ctx, yield) })
 }
 
 // members lists the selected sockets, sorted by id, each once.

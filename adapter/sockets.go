@@ -71,27 +71,19 @@ func (ns *Namespace) remote(info wire.MemberInfo) RemoteSocket {
 // they left or failed during the loop. Without it the list is complete: it has each socket that was selected during the
 // whole loop, in no order. The loop's body may take any time; ctx limits the loop as a whole.
 func (o Operator) EachSocket(ctx context.Context) iter.Seq2[RemoteSocket, error] {
-	return func(yield func(RemoteSocket, error) bool) {
-		err := o.check(ctx)
-		if err != nil {
-			yield(RemoteSocket{}, err)
-			return
+	return wire.Sequence(ctx, func(yield func(RemoteSocket) bool) error {
+		if err := o.check(ctx); err != nil {
+			return err
 		}
 		t, some := o.ns.resolve(ctx, o.target)
-		stopped := false
-		if err = some; isPartial(some) {
-			err = o.ns.fleet.eachMember(ctx, t, func(info wire.MemberInfo) bool {
-				stopped = !yield(o.ns.remote(info), nil)
-				return !stopped
-			})
+		if !isPartial(some) {
+			return some
 		}
-		if err == nil {
-			err = some
+		if err := o.ns.fleet.eachMember(ctx, t, func(info wire.MemberInfo) bool { return yield(o.ns.remote(info)) }); err != nil {
+			return err
 		}
-		if err != nil && !stopped {
-			yield(RemoteSocket{}, err)
-		}
-	}
+		return some
+	})
 }
 
 // operator selects the socket by the room of its id.

@@ -40,7 +40,7 @@ var errPages = errors.New("the node's pages are out of order")
 // Each request has the usual deadline, and the loop's body may take any time. ctx limits the loop as a whole. No lock is
 // held while the body runs.
 func (ns *Namespace) EachMember(ctx context.Context, t Target) iter.Seq2[MemberInfo, error] {
-	return sequence(ctx, func(yield func(MemberInfo) bool) error {
+	return wire.Sequence(ctx, func(yield func(MemberInfo) bool) error {
 		_, err := ns.eachMember(ctx, &t.sel, yield)
 		return err
 	})
@@ -49,29 +49,10 @@ func (ns *Namespace) EachMember(ctx context.Context, t Target) iter.Seq2[MemberI
 // EachRoom iterates over all rooms that have members, sorted, each once, like [Namespace.AllRooms] and with the errors
 // of [Namespace.EachMember]. It holds a page of each node in memory: 16 to 256 KiB, of many nodes about 4 MiB in all.
 func (ns *Namespace) EachRoom(ctx context.Context) iter.Seq2[string, error] {
-	return sequence(ctx, func(yield func(string) bool) error {
+	return wire.Sequence(ctx, func(yield func(string) bool) error {
 		_, err := ns.eachRoom(ctx, yield)
 		return err
 	})
-}
-
-// sequence makes an iterator of a function that passes each element on, and returns an error at the end.
-func sequence[E any](ctx context.Context, each func(yield func(E) bool) error) iter.Seq2[E, error] {
-	return func(yield func(E, error) bool) {
-		var none E
-		if ctx == nil {
-			yield(none, ErrNilContext)
-			return
-		}
-		stopped := false
-		err := each(func(e E) bool {
-			stopped = !yield(e, nil)
-			return !stopped
-		})
-		if err != nil && !stopped {
-			yield(none, err)
-		}
-	}
 }
 
 // pages are the pages of one loop.
@@ -122,7 +103,7 @@ func (p *pages) next(ctx context.Context, node, after string, bytes int) (page w
 	r.To, r.After, r.Page = node, after, bytes
 	c, err := p.ns.collect(ctx, &r, request.Only(node), wire.Expected{}, func(r *wire.Response) bool {
 		if r.Node == node {
-			page.Members, page.Rooms = append(page.Members, r.Members...), append(page.Rooms, r.Rooms...)
+			page.Members, page.Rooms = append(page.Members, membersOf(r)...), append(page.Rooms, r.Rooms...)
 			page.Rest = r.Rest && !r.More
 		}
 		return false
@@ -182,10 +163,7 @@ type memberPages struct {
 func (m *memberPages) take(r *wire.Response) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := range r.Members {
-		r.Members[i].Node = r.Node
-	}
-	m.ready = append(m.ready, r.Members...)
+	m.ready = append(m.ready, membersOf(r)...)
 	if r.Rest && !r.More && r.Node != "" {
 		m.rest[r.Node] = last(r)
 	}
@@ -242,9 +220,6 @@ func (ns *Namespace) eachMember(ctx context.Context, t *wire.Selection, yield fu
 		for more && !stopped {
 			page, ok := p.next(ctx, node, after, pageBytes)
 			more, after = ok && page.Rest, last(&page)
-			for i := range page.Members {
-				page.Members[i].Node = node
-			}
 			pass(page.Members)
 		}
 	}

@@ -96,14 +96,19 @@ func (ns *Namespace) members(ctx context.Context, target Target, detail bool) (*
 	req := &wire.Request{Op: wire.OpMembers, Origin: ns.node.id, Rooms: t.Rooms, All: t.All, Except: t.Except, Detail: detail, Native: true, Header: t.Header}
 	var err error
 	m.Coverage, err = ns.query(ctx, req, func(r *wire.Response) bool {
-		for i := range r.Members {
-			r.Members[i].Node = r.Node
-		}
-		m.List = appendInfo(m.List, r.Members)
+		m.List = appendInfo(m.List, membersOf(r))
 		return false
 	})
 	ns.duplicates(m.List)
 	return &m, err
+}
+
+// membersOf returns the members in a response, as those of its node.
+func membersOf(r *wire.Response) []wire.MemberInfo {
+	for i := range r.Members {
+		r.Members[i].Node = r.Node
+	}
+	return r.Members
 }
 
 // duplicates reports an id that members of two nodes have.
