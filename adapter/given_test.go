@@ -2,7 +2,6 @@ package adapter_test
 
 import (
 	"context"
-	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,6 +10,7 @@ import (
 	"github.com/crossroom/crossroom/adapter"
 	"github.com/crossroom/crossroom/backplane"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/nilcontext"
 )
 
 // Every method with a context returns ErrNilContext for a nil one, and does nothing.
@@ -23,41 +23,12 @@ func TestNilContext(t *testing.T) {
 		listed, err := n.ns.All().FetchSockets(t.Context())
 		require.NoError(t, err)
 		for _, v := range []any{n.Server, n.ns, n.ns.To("x"), e, e.To("x"), listed.List[0]} {
-			r := reflect.ValueOf(v)
-			for i := range r.NumMethod() {
-				m, name := r.Method(i), r.Type().String()+"."+r.Type().Method(i).Name
-				if m.Type().NumIn() == 0 || m.Type().In(0) != reflect.TypeFor[context.Context]() {
-					continue
-				}
-				var args []reflect.Value
-				for k := range m.Type().NumIn() {
-					if !m.Type().IsVariadic() || k < m.Type().NumIn()-1 {
-						args = append(args, reflect.Zero(m.Type().In(k)))
-					}
-				}
-				require.NotPanics(t, func() {
-					out := m.Call(args)
-					err := lastError(out[len(out)-1])
-					assert.Error(t, err, name)
-				}, name)
-			}
+			nilcontext.Call(t, v, func(method string, err error) { assert.Error(t, err, method) })
 		}
 		require.NoError(t, n.ns.Emit(t.Context(), "end"), "nothing was closed")
 		assert.Empty(t, s.until(t, "end"))
 		assert.Empty(t, s.ended)
 	}
-}
-
-// lastError returns the error of a call, or the last one of a loop.
-func lastError(result reflect.Value) (err error) {
-	if result.Kind() != reflect.Func {
-		err, _ = result.Interface().(error)
-		return err
-	}
-	for _, e := range result.Seq2() {
-		err, _ = e.Interface().(error)
-	}
-	return err
 }
 
 func TestTypedNilBroker(t *testing.T) {

@@ -2,7 +2,6 @@ package backplane_test
 
 import (
 	"context"
-	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/crossroom/crossroom/backplane"
 	memorybroker "github.com/crossroom/crossroom/broker/memory"
+	"github.com/crossroom/crossroom/internal/nilcontext"
 )
 
 // Every method with a context returns ErrNilContext for a nil one, and does nothing.
@@ -18,34 +18,9 @@ func TestNilContext(t *testing.T) {
 	e, err := backplane.NewEmitter(ns.Node().Broker(), nil)
 	require.NoError(t, err)
 	for _, v := range []any{ns.Node(), ns, e} {
-		nilContexts(t, v)
+		nilcontext.Call(t, v, func(method string, err error) { assert.ErrorIs(t, err, backplane.ErrNilContext, method) })
 	}
 	require.NoError(t, ns.Broadcast(t.Context(), nil, backplane.All()), "nothing was closed")
-}
-
-func nilContexts(t *testing.T, v any) {
-	t.Helper()
-	r := reflect.ValueOf(v)
-	tested := 0
-	for i := range r.NumMethod() {
-		m, name := r.Method(i), r.Type().Method(i).Name
-		if m.Type().NumIn() == 0 || m.Type().In(0) != reflect.TypeFor[context.Context]() {
-			continue
-		}
-		args := make([]reflect.Value, 0, 4)
-		for k := range m.Type().NumIn() {
-			if !m.Type().IsVariadic() || k < m.Type().NumIn()-1 {
-				args = append(args, reflect.Zero(m.Type().In(k)))
-			}
-		}
-		require.NotPanics(t, func() {
-			out := m.Call(args)
-			err := lastError(out[len(out)-1])
-			assert.ErrorIs(t, err, backplane.ErrNilContext, name)
-		}, name)
-		tested++
-	}
-	assert.Positive(t, tested)
 }
 
 // A broker belongs to one node, until that is closed.
@@ -73,18 +48,6 @@ func TestTwoNodesOnOneBroker(t *testing.T) {
 	require.NoError(t, first.Close(t.Context()))
 	_, err = second.Namespace(t.Context(), "/", nil)
 	require.NoError(t, err, "after Close of the first")
-}
-
-// lastError returns the error of a call, or the last one of a loop.
-func lastError(result reflect.Value) (err error) {
-	if result.Kind() != reflect.Func {
-		err, _ = result.Interface().(error)
-		return err
-	}
-	for _, e := range result.Seq2() {
-		err, _ = e.Interface().(error)
-	}
-	return err
 }
 
 func TestTypedNilBroker(t *testing.T) {
